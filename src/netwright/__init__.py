@@ -1,0 +1,1 @@
+"""netwright: labelled data to a neural network that its owner can trust."""

@@ -1,0 +1,1 @@
+"""Columns -> tensors in raw units, and the fronts that turn them into vectors inside the network."""

@@ -1,0 +1,79 @@
+"""Rows as named tensors, and batches of them taken by index: data that fits lives in memory, a batch is an index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Inputs = Mapping[str, Tensor]
+"""What every network of this package is called with: named tensors whose first dimension counts rows."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows.
+
+    Args:
+        x: inputs by name, each (N, ...). Ragged data adds "lengths" (N,) and "mask".
+        y: (N,) class numbers (int64) or values (float32), or whatever the loss takes; None where there is no target.
+        weight: (N,) weights of the rows in the loss, or None for 1.
+        rows: (N,) where these rows stand in their source.
+    """
+
+    x: Inputs
+    y: Tensor | None = None
+    weight: Tensor | None = None
+    rows: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.x.values())))
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same rows on a device."""
+        move = lambda t: None if t is None else t.to(device)  # noqa: E731
+        return Batch({k: v.to(device) for k, v in self.x.items()}, move(self.y), move(self.weight), move(self.rows))
+
+
+class Source(Protocol):
+    """Anything that can give the rows of an index: a block of tensors, or lists that are padded per batch."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: Tensor) -> Batch:
+        """The rows `index` (int64, in that order)."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A source whose rows are tensors in memory.
+
+    >>> block = Block({"x": torch.arange(6.0).reshape(3, 2)}, y=torch.tensor([0, 1, 0]))
+    >>> block.take(torch.tensor([2, 0])).x["x"].tolist()
+    [[4.0, 5.0], [0.0, 1.0]]
+    """
+
+    x: Inputs
+    y: Tensor | None = None
+    weight: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.x.values())))
+
+    def take(self, index: Tensor) -> Batch:
+        """The rows `index`."""
+        pick = lambda t: None if t is None else t[index]  # noqa: E731
+        return Batch({k: v[index] for k, v in self.x.items()}, pick(self.y), pick(self.weight), index)
+
+    def to(self, device: torch.device | str) -> Block:
+        """The same block on a device."""
+        move = lambda t: None if t is None else t.to(device)  # noqa: E731
+        return Block({k: v.to(device) for k, v in self.x.items()}, move(self.y), move(self.weight))
+
+
+def whole(source: Source) -> Batch:
+    """All rows of a source as one batch."""
+    return source.take(torch.arange(len(source)))

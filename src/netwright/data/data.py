@@ -1,0 +1,93 @@
+"""Data: raw columns, what they mean (specs), and which rows train, validate and test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from netwright.core.errors import DataError
+from netwright.core.spec import InputSpec, TargetSpec
+from netwright.data.batch import Block, Inputs
+from netwright.data.encode import decode_inputs, encode_inputs, encode_target
+
+Part = Literal["train", "valid", "test"]
+PARTS: tuple[Part, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Labelled rows, split. Probes use `block` and `y`, which exist whatever the rows came from.
+
+    Args:
+        frame: all raw columns, target included, one row per example; None where the rows came as tensors (`from_tensors`).
+        spec: the inputs, fitted on training rows.
+        target: the target, fitted on training rows.
+        split: row numbers (int64 arrays, disjoint) for "train", "valid", "test".
+        weight: (N,) sample weights over all rows, or None.
+        name: what to call it in reports.
+    """
+
+    frame: pl.DataFrame | None
+    spec: InputSpec
+    target: TargetSpec
+    split: Mapping[Part, np.ndarray]
+    weight: np.ndarray | None = None
+    name: str = "data"
+    _blocks: dict[Part, Block] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_tensors(
+        cls, x: Inputs, y: Tensor, spec: InputSpec, target: TargetSpec, split: Mapping[Part, np.ndarray] | None = None
+    ) -> Data:
+        """Rows that are tensors already; without a split every part is all rows."""
+        split = split or {part: np.arange(len(y)) for part in PARTS}
+        block = Block(x, y)
+        parts = {part: block.take(torch.from_numpy(index)) for part, index in split.items()}
+        return cls(None, spec, target, split, _blocks={part: Block(b.x, b.y) for part, b in parts.items()})
+
+    def part(self, part: Part) -> pl.DataFrame:
+        """The raw rows of one part (decoded from the tensors where there is no frame)."""
+        if self.frame is None:
+            return decode_inputs(self.block(part).x, self.spec)
+        return self.frame[self.split[part]]
+
+    def block(self, part: Part) -> Block:
+        """The encoded rows of one part (encoded once)."""
+        if part not in self._blocks:
+            frame = self.part(part)
+            weight = None if self.weight is None else torch.tensor(self.weight[self.split[part]], dtype=torch.float32)
+            y = encode_target(frame[self.target.name], self.target)
+            self._blocks[part] = Block(encode_inputs(frame, self.spec), y, weight)
+        return self._blocks[part]
+
+    def y(self, part: Part) -> np.ndarray:
+        """The target of one part: class numbers (int64) or values (float64)."""
+        y = self.block(part).y
+        if y is None:
+            raise DataError(f"the {part} rows of {self.name} have no target")
+        values: np.ndarray = y.numpy()
+        return values
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all cells and of the split: equal data, equal fingerprint, on every machine."""
+        digest = hashlib.blake2b(digest_size=16)
+        if self.frame is None:
+            for part in PARTS:
+                for name, tensor in sorted(self.block(part).x.items()):
+                    digest.update(name.encode() + tensor.numpy().tobytes())
+        else:
+            digest.update(repr(list(zip(self.frame.columns, self.frame.dtypes, strict=True))).encode())
+            for column in self.frame.iter_columns():
+                text = column.cast(pl.String, strict=False).fill_null("\0")
+                digest.update("\x1f".join(text.to_list()).encode())
+        for part in PARTS:
+            digest.update(self.split[part].astype("<i8").tobytes())
+        return digest.hexdigest()

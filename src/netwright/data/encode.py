@@ -1,0 +1,158 @@
+"""Raw columns -> specs (fitted on training rows) -> tensors in the user's units. Scaling happens later, inside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from netwright.core.errors import DataError, nearest
+from netwright.core.spec import AnyField, CategoryField, ColumnKind, InputSpec, NumberField, TargetSpec, Task
+from netwright.data.batch import Inputs
+from netwright.data.cells import to_days, to_labels, to_numbers
+
+MAX_CATEGORIES = 10_000
+"""The most frequent categories of a column that get a code of their own; the rest share "unknown"."""
+MAX_KNOTS = 48
+
+
+def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind]) -> InputSpec:
+    """The spec of a table, fitted on its training rows.
+
+    Args:
+        train: training rows only.
+        kinds: kind of each column that goes into the network, in order ("number", "integer", "date" or "category").
+    """
+    fields: list[AnyField] = []
+    for name, kind in kinds.items():
+        if kind == "category":
+            fields.append(_fit_category(train[name]))
+        elif kind in ("number", "integer", "date"):
+            fields.append(_fit_number(train[name], kind))
+        else:
+            raise DataError(f"column {name!r} is of kind {kind!r}, which a table network cannot eat; drop it or set --kind {name}=category")
+    if not fields:
+        raise DataError("no column is left that a network could learn from; every one was dropped, constant, or an identifier")
+    return InputSpec(kind="table", fields=tuple(fields))
+
+
+def _numbers(column: pl.Series, kind: str) -> np.ndarray:
+    cells = to_days(column) if kind == "date" else to_numbers(column)
+    return cells.to_numpy().astype(np.float64)
+
+
+def _fit_number(column: pl.Series, kind: str) -> NumberField:
+    values = _numbers(column, kind)
+    seen = values[np.isfinite(values)]
+    missing = len(seen) < len(values)
+    if not len(seen):
+        return NumberField(kind=kind, name=column.name, missing=missing)  # type: ignore[arg-type]
+    knots = np.unique(np.quantile(seen, np.linspace(0, 1, MAX_KNOTS + 1)))
+    return NumberField(
+        kind=kind,  # type: ignore[arg-type]
+        name=column.name,
+        low=float(seen.min()),
+        high=float(seen.max()),
+        center=float(seen.mean()),
+        scale=float(seen.std()) or 1.0,
+        knots=tuple(float(k) for k in knots),
+        missing=missing,
+    )
+
+
+def _fit_category(column: pl.Series) -> CategoryField:
+    labels = to_labels(column)
+    counts = labels.drop_nulls().value_counts(sort=False).sort(["count", column.name], descending=[True, False])
+    names = counts[column.name].to_list()[:MAX_CATEGORIES]
+    if labels.null_count():
+        names.append("")
+    return CategoryField(name=column.name, categories=tuple(names))
+
+
+def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
+    """Raw rows as tensors: `numbers` (N, P) float64 with NaN where a cell is missing, `codes` (N, Q) int64.
+
+    Raises:
+        DataError: a column of the spec is not in the frame.
+    """
+    absent = [n for n in spec.names if n not in frame.columns]
+    if absent:
+        hints = [f"{n!r}" + (f" (is it {near[0]!r}?)" if (near := nearest(n, frame.columns, 1)) else "") for n in absent]
+        raise DataError(f"the data lacks {len(absent)} of the columns that the model was trained on: {', '.join(hints)}")
+    inputs: dict[str, Tensor] = {}
+    if spec.numbers:
+        inputs["numbers"] = torch.from_numpy(np.stack([_numbers(frame[f.name], f.kind) for f in spec.numbers], 1))
+    if spec.categories:
+        inputs["codes"] = torch.from_numpy(np.stack([_codes(frame[f.name], f) for f in spec.categories], 1))
+    return inputs
+
+
+def _codes(column: pl.Series, field: CategoryField) -> np.ndarray:
+    labels = to_labels(column).fill_null("")
+    codes = labels.replace_strict(list(field.categories), range(1, field.n_codes), default=0, return_dtype=pl.Int64)
+    return codes.to_numpy().astype(np.int64)
+
+
+def decode_inputs(inputs: Inputs, spec: InputSpec) -> pl.DataFrame:
+    """Tensors back to raw columns (dates as days): what an attack changed, as the user would read it."""
+    columns: dict[str, pl.Series] = {}
+    for i, f in enumerate(spec.numbers):
+        columns[f.name] = pl.Series(f.name, inputs["numbers"][:, i].detach().cpu().numpy()).fill_nan(None)
+    for i, c in enumerate(spec.categories):
+        labels = np.array(["(unknown)", *c.categories], dtype=object)
+        columns[c.name] = pl.Series(c.name, labels[inputs["codes"][:, i].cpu().numpy()].tolist(), dtype=pl.String)
+    return pl.DataFrame([columns[n] for n in spec.names if n in columns])
+
+
+def fit_target(train: pl.Series, task: Task) -> TargetSpec:
+    """The spec of a target, fitted on its training rows (which have no missing cell)."""
+    if task == "number":
+        values = _numbers(train, "number")
+        if not np.isfinite(values).all():
+            raise DataError(f"target {train.name!r} holds cells that are no finite number; remove those rows or set --task classes")
+        return TargetSpec(
+            name=train.name,
+            task=task,
+            center=float(values.mean()),
+            scale=float(values.std()) or 1.0,
+            low=float(values.min()),
+            high=float(values.max()),
+        )
+    labels = to_labels(train)
+    counts = labels.value_counts()
+    table = dict(zip(counts[train.name].to_list(), counts["count"].to_list(), strict=True))
+    classes = sorted(table, key=_label_order)
+    return TargetSpec(
+        name=train.name, task=task, classes=tuple(classes), priors=tuple(table[c] / len(labels) for c in classes)
+    )
+
+
+def _label_order(label: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(label), label
+    except ValueError:
+        return 1, 0.0, label
+
+
+def encode_target(column: pl.Series, target: TargetSpec) -> Tensor:
+    """Class numbers (N,) int64, or values (N,) float64.
+
+    Raises:
+        DataError: a class that training rows do not have, or a cell that is no number.
+    """
+    if target.is_number:
+        values = _numbers(column, "number")
+        if not np.isfinite(values).all():
+            raise DataError(f"target {target.name!r} holds {int((~np.isfinite(values)).sum())} cells that are no finite number")
+        return torch.from_numpy(values)
+    labels = to_labels(column)
+    codes = labels.replace_strict(
+        list(target.classes), range(len(target.classes)), default=None, return_dtype=pl.Int64
+    )
+    if codes.null_count():
+        strange = labels.filter(codes.is_null()).unique().sort().to_list()[:5]
+        raise DataError(f"target {target.name!r} holds classes that the training rows do not have: {strange}; known are {list(target.classes)[:20]}")
+    return torch.from_numpy(codes.to_numpy().astype(np.int64))
