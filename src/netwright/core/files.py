@@ -25,7 +25,9 @@ def writing(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise SetupError(f"cannot write {path}: {error.strerror or error}; free some room or choose another place") from error
+        raise SetupError(
+            f"cannot write {path}: {error.strerror or error}; free some room or choose another place"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

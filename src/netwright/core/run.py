@@ -54,7 +54,9 @@ class Run:
         """
         folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} exists already; choose another --out, or continue it with: netwright resume {folder}")
+            raise UsageError(
+                f"{folder} exists already; choose another --out, or continue it with: netwright resume {folder}"
+            )
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -75,7 +77,9 @@ class Run:
             with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:
-            raise SetupError(f"cannot write {self.folder / 'events.jsonl'}: {error.strerror}; free some room") from error
+            raise SetupError(
+                f"cannot write {self.folder / 'events.jsonl'}: {error.strerror}; free some room"
+            ) from error
         if self.listener:
             self.listener(record)
 
@@ -100,7 +104,9 @@ class Run:
     def add(self, step: str, findings: list[Finding]) -> None:
         """Store the findings of a step (replacing those of an earlier, interrupted attempt)."""
         self._findings[step] = findings
-        text = json.dumps({s: _FINDINGS.dump_python(f, mode="json") for s, f in self._findings.items()}, ensure_ascii=False)
+        text = json.dumps(
+            {s: _FINDINGS.dump_python(f, mode="json") for s, f in self._findings.items()}, ensure_ascii=False
+        )
         with writing(self.folder / "findings.json") as temporary:
             temporary.write_text(text, encoding="utf-8")
         for finding in findings:

@@ -33,9 +33,13 @@ def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind]) -> InputSpe
         elif kind in ("number", "integer", "date"):
             fields.append(_fit_number(train[name], kind))
         else:
-            raise DataError(f"column {name!r} is of kind {kind!r}, which a table network cannot eat; drop it or set --kind {name}=category")
+            raise DataError(
+                f"column {name!r} is of kind {kind!r}, which a table network cannot eat; drop it or set --kind {name}=category"
+            )
     if not fields:
-        raise DataError("no column is left that a network could learn from; every one was dropped, constant, or an identifier")
+        raise DataError(
+            "no column is left that a network could learn from; every one was dropped, constant, or an identifier"
+        )
     return InputSpec(kind="table", fields=tuple(fields))
 
 
@@ -80,8 +84,12 @@ def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
     """
     absent = [n for n in spec.names if n not in frame.columns]
     if absent:
-        hints = [f"{n!r}" + (f" (is it {near[0]!r}?)" if (near := nearest(n, frame.columns, 1)) else "") for n in absent]
-        raise DataError(f"the data lacks {len(absent)} of the columns that the model was trained on: {', '.join(hints)}")
+        hints = [
+            f"{n!r}" + (f" (is it {near[0]!r}?)" if (near := nearest(n, frame.columns, 1)) else "") for n in absent
+        ]
+        raise DataError(
+            f"the data lacks {len(absent)} of the columns that the model was trained on: {', '.join(hints)}"
+        )
     inputs: dict[str, Tensor] = {}
     if spec.numbers:
         inputs["numbers"] = torch.from_numpy(np.stack([_numbers(frame[f.name], f.kind) for f in spec.numbers], 1))
@@ -112,7 +120,9 @@ def fit_target(train: pl.Series, task: Task) -> TargetSpec:
     if task == "number":
         values = _numbers(train, "number")
         if not np.isfinite(values).all():
-            raise DataError(f"target {train.name!r} holds cells that are no finite number; remove those rows or set --task classes")
+            raise DataError(
+                f"target {train.name!r} holds cells that are no finite number; remove those rows or set --task classes"
+            )
         return TargetSpec(
             name=train.name,
             task=task,
@@ -146,13 +156,15 @@ def encode_target(column: pl.Series, target: TargetSpec) -> Tensor:
     if target.is_number:
         values = _numbers(column, "number")
         if not np.isfinite(values).all():
-            raise DataError(f"target {target.name!r} holds {int((~np.isfinite(values)).sum())} cells that are no finite number")
+            raise DataError(
+                f"target {target.name!r} holds {int((~np.isfinite(values)).sum())} cells that are no finite number"
+            )
         return torch.from_numpy(values)
     labels = to_labels(column)
-    codes = labels.replace_strict(
-        list(target.classes), range(len(target.classes)), default=None, return_dtype=pl.Int64
-    )
+    codes = labels.replace_strict(list(target.classes), range(len(target.classes)), default=None, return_dtype=pl.Int64)
     if codes.null_count():
         strange = labels.filter(codes.is_null()).unique().sort().to_list()[:5]
-        raise DataError(f"target {target.name!r} holds classes that the training rows do not have: {strange}; known are {list(target.classes)[:20]}")
+        raise DataError(
+            f"target {target.name!r} holds classes that the training rows do not have: {strange}; known are {list(target.classes)[:20]}"
+        )
     return torch.from_numpy(codes.to_numpy().astype(np.int64))

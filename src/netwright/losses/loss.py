@@ -16,15 +16,15 @@ Link = Literal["softmax", "sigmoid", "identity", "unknown"]
 
 @runtime_checkable
 class Loss(Protocol):
-    """values(outputs, y, *, weight, mask) -> (N,);  predict(outputs);  n_out(TargetSpec).
+    """values(outputs, y, *, weight, mask) -> (N,);  predict(outputs);  n_out(TargetSpec)."""
 
-    Attributes:
-        name: name of the loss's entry.
-        link: how outputs become predictions.
-    """
+    @property
+    def name(self) -> str:
+        """Name of the loss's entry."""
 
-    name: str
-    link: Link
+    @property
+    def link(self) -> Link:
+        """How outputs become predictions."""
 
     def values(self, outputs: Tensor, y: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """The loss of each row (N,), times its weight where one is given."""
@@ -78,7 +78,9 @@ class Adapted:
             return torch.stack([1 - p, p], -1)
         if self.link == "identity":
             return outputs.reshape(len(outputs)) if outputs.dim() == 2 and outputs.shape[1] == 1 else outputs
-        raise UsageError("what an output means is not known for this loss; say it: losses.adapt(function, link='softmax' | 'sigmoid' | 'identity')")
+        raise UsageError(
+            "what an output means is not known for this loss; say it: losses.adapt(function, link='softmax' | 'sigmoid' | 'identity')"
+        )
 
     def n_out(self, target: TargetSpec) -> int:
         """One output, or one per class under a softmax."""

@@ -1,1 +1,1 @@
-""""""
+"""The engine: one visible loop, objectives, optimisers, hooks, checkpoints."""

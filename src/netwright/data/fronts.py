@@ -1,0 +1,92 @@
+"""Fronts: the part of a network that takes tensors in the user's units and gives vectors. Scaling is inside, so that
+attacks, sensitivities and exported graphs speak the user's units."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from netwright.core.errors import UsageError
+from netwright.core.spec import InputSpec, VectorField
+from netwright.data.batch import Inputs
+from netwright.nn.embed import CategoryEmbedding, PiecewiseLinear
+
+
+class TableFront(nn.Module):
+    """Numbers and category codes of a table -> one vector (N, n_out) a row.
+
+    Numbers: standardised and softly held, z / sqrt(1 + (z/3)^2), beside a piecewise-linear embedding; a missing cell
+    has a vector of its own. Dates add sine and cosine of week and year. Categories: embeddings.
+
+    Args:
+        spec: the fitted spec of the table.
+        number_dim: size of a number's embedding; 0 leaves only the standardised number.
+        category_dim: size of a category's embedding.
+
+    Source: Gorishniy et al. (2022) for the numbers, Holzmüller et al. (2024) for the soft hold.
+
+    >>> from netwright.core.spec import NumberField
+    >>> front = TableFront(InputSpec(fields=(NumberField(name="age", center=40.0, scale=10.0, knots=(17.0, 40.0, 90.0)),)))
+    >>> front({"numbers": torch.tensor([[30.0]], dtype=torch.float64)}).shape[1] == front.n_out
+    True
+    """
+
+    center: Tensor
+    scale: Tensor
+    dates: Tensor
+
+    def __init__(self, spec: InputSpec, *, number_dim: int = 12, category_dim: int = 8, noise: float = 0.0) -> None:
+        super().__init__()
+        self.noise = noise
+        numbers, categories = spec.numbers, spec.categories
+        if not numbers and not categories:
+            raise UsageError(
+                f"a table front needs numbers or categories; this spec has {[f.kind for f in spec.fields]}"
+            )
+        self.register_buffer("center", torch.tensor([f.center for f in numbers], dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor([f.scale for f in numbers], dtype=torch.float64))
+        dates = [i for i, f in enumerate(numbers) if f.kind == "date"]
+        self.register_buffer("dates", torch.tensor(dates, dtype=torch.int64))
+        self.embed = PiecewiseLinear([f.knots for f in numbers], number_dim) if numbers and number_dim else None
+        self.codes = CategoryEmbedding([f.n_codes for f in categories], category_dim) if categories else None
+        self.n_out = len(numbers) * (2 + number_dim) + 4 * len(dates) + len(categories) * category_dim
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Vectors (N, n_out), float32."""
+        parts: list[Tensor] = []
+        if len(self.center):
+            raw = x["numbers"]
+            missing = raw.isnan()
+            z = torch.where(missing, 0.0, (raw - self.center) / self.scale).float()
+            if self.training and self.noise:
+                z = z + self.noise * torch.randn_like(z)
+                raw = self.center + self.scale * z.double()
+                raw = torch.where(missing, torch.nan, raw)
+            parts += [z / (1 + (z / 3) ** 2).sqrt(), missing.float()]
+            if self.embed is not None:
+                parts.append(self.embed(raw).relu().flatten(1))
+            if len(self.dates):
+                days = torch.where(missing, 0.0, raw)[:, self.dates]
+                for period in (7.0, 365.2425):
+                    angle = (2 * torch.pi * days / period).float()
+                    parts += [angle.sin(), angle.cos()]
+        if self.codes is not None:
+            parts.append(self.codes(x["codes"]).flatten(1))
+        return torch.cat(parts, 1)
+
+
+class VectorFront(nn.Module):
+    """Plain tensors -> one vector a row, standardised by nothing: they are taken as they are.
+
+    >>> VectorFront(InputSpec(kind="vector", fields=(VectorField(name="x", shape=(2, 3)),)))({"x": torch.zeros(4, 2, 3)}).shape
+    torch.Size([4, 6])
+    """
+
+    def __init__(self, spec: InputSpec) -> None:
+        super().__init__()
+        self.names = [f.name for f in spec.fields]
+        self.n_out = sum(int(torch.tensor(f.shape).prod()) for f in spec.fields if isinstance(f, VectorField))
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Vectors (N, n_out)."""
+        return torch.cat([x[name].flatten(1) for name in self.names], 1)

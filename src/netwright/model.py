@@ -1,0 +1,386 @@
+"""The trained thing: it predicts from raw rows, saves without pickle, and carries its own evidence."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from netwright.core.errors import DataError, SetupError, UsageError
+from netwright.core.files import read_json, write_json, writing
+from netwright.core.seed import derive
+from netwright.core.spec import InputSpec, TargetSpec, VectorField
+from netwright.data.batch import Block, Inputs
+from netwright.data.data import Data
+from netwright.data.encode import encode_inputs
+from netwright.losses.entries import LOSSES
+from netwright.losses.loss import Loss, adapt
+from netwright.losses.standard import CrossEntropy, SquaredError
+from netwright.recipes.recipe import Recipe, Template
+from netwright.train.hooks import Average, Checkpoint, Evaluate, KeepBest, Quiet, StopAtError, outputs_of
+from netwright.train.loop import train
+from netwright.train.objectives import Objective, Perturb, Supervised
+from netwright.train.state import History, State
+
+FORMAT = 1
+_LOSS: TypeAdapter[CrossEntropy | SquaredError] = TypeAdapter(CrossEntropy | SquaredError)
+
+
+@dataclass
+class Model:
+    """Specs + network + loss + recipe + history + fingerprint of the data.
+
+    Args:
+        module: called with named tensors in raw units; in evaluation mode.
+        spec: what a row is made of. target: what is predicted.
+        loss: owns the link from outputs to predictions.
+        recipe: how it was made; None for a module that was trained elsewhere.
+        history: what was recorded in training.
+        fingerprint: of the data it was trained on.
+        temperature: outputs are divided by it before probabilities are taken.
+        margin: regression: half the width of the 90 % interval.
+    """
+
+    module: nn.Module
+    spec: InputSpec
+    target: TargetSpec
+    loss: Loss
+    recipe: Recipe | None = None
+    history: History = field(default_factory=History)
+    fingerprint: str = ""
+    temperature: float = 1.0
+    margin: float | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """How outputs are asked for."""
+        return self.recipe.make_objective(self.loss) if self.recipe else Supervised(self.loss)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable numbers."""
+        return sum(p.numel() for p in self.module.parameters() if p.requires_grad)
+
+    def outputs(self, x: Inputs, batch_size: int = 8192) -> Tensor:
+        """Raw outputs (N, n_out) in evaluation mode, without gradient."""
+        return outputs_of(self.module, self.objective, Block(x), batch_size=batch_size)
+
+    def predict_encoded(self, x: Inputs) -> np.ndarray:
+        """Calibrated probabilities (N, C), or values (N,), float64, of rows that are tensors already."""
+        outputs = self.outputs(x).double()
+        prediction: np.ndarray = self.loss.predict(
+            outputs if self.target.is_number else outputs / self.temperature
+        ).numpy()
+        return prediction
+
+    def predict_proba(self, frame: pl.DataFrame) -> np.ndarray:
+        """Calibrated probabilities (N, C) of raw rows, in the order of `target.classes`.
+
+        Raises:
+            UsageError: the target is a number.
+        """
+        if self.target.is_number:
+            raise UsageError(f"the target {self.target.name!r} is a number and has no probabilities; use predict")
+        return self.predict_encoded(encode_inputs(frame, self.spec))
+
+    def predict(self, frame: pl.DataFrame) -> np.ndarray:
+        """Predictions for raw rows: class labels (N,) as strings, or values (N,) in the target's unit."""
+        prediction = self.predict_encoded(encode_inputs(frame, self.spec))
+        return (
+            prediction if self.target.is_number else np.array(self.target.classes, dtype=object)[prediction.argmax(1)]
+        )
+
+    def predict_table(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """What `netwright predict` writes: row, prediction, and p_<class>... or lower and upper."""
+        prediction = self.predict_encoded(encode_inputs(frame, self.spec))
+        row = pl.Series("row", range(len(frame)), dtype=pl.Int64)
+        if not self.target.is_number:
+            labels = pl.Series("prediction", [self.target.classes[i] for i in prediction.argmax(1)], dtype=pl.String)
+            return pl.DataFrame(
+                [row, labels, *(pl.Series(f"p_{c}", prediction[:, i]) for i, c in enumerate(self.target.classes))]
+            )
+        columns = [row, pl.Series("prediction", prediction)]
+        if self.margin is not None:
+            columns += [pl.Series("lower", prediction - self.margin), pl.Series("upper", prediction + self.margin)]
+        return pl.DataFrame(columns)
+
+    def save(self, folder: str | Path) -> None:
+        """Store the model as a folder of `model.json` and `weights.safetensors`, whole or not at all.
+
+        Raises:
+            UsageError: the loss is a user's function, which cannot be stored.
+            SetupError: no room or no permission.
+        """
+        if not isinstance(self.loss, CrossEntropy | SquaredError):
+            raise UsageError("a loss that is a user's function cannot be stored; name one of: " + ", ".join(LOSSES))
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SetupError(f"cannot make {folder}: {error.strerror}; choose another place") from error
+        with writing(folder / "weights.safetensors") as temporary:
+            save_file(
+                {k: v.detach().cpu().contiguous().clone() for k, v in self.module.state_dict().items()}, temporary
+            )
+        card = {
+            "format": FORMAT,
+            "spec": self.spec.model_dump(mode="json"),
+            "target": self.target.model_dump(mode="json"),
+            "loss": self.loss.model_dump(mode="json"),
+            "recipe": None if self.recipe is None else self.recipe.model_dump(mode="json"),
+            "history": self.history.rows,
+            "fingerprint": self.fingerprint,
+            "temperature": self.temperature,
+            "margin": self.margin,
+            "weights_blake2b": _digest(folder / "weights.safetensors"),
+        }
+        write_json(folder / "model.json", card)
+
+    @classmethod
+    def load(cls, folder: str | Path, module: nn.Module | None = None) -> Model:
+        """Load a model folder. Nothing is unpickled, and no name from the file is imported.
+
+        Args:
+            folder: what `save` wrote.
+            module: the network, where it is a user's own and no template of ours.
+
+        Raises:
+            DataError: the folder is missing, damaged, changed after it was saved, or not ours.
+        """
+        folder = Path(folder)
+        if folder.is_file():
+            raise DataError(
+                f"{folder} is a file; a model is a folder with model.json and weights.safetensors (pickles are never opened)"
+            )
+        if not (folder / "model.json").is_file() and (folder / "model" / "model.json").is_file():
+            folder = folder / "model"
+        card, weights = read_json(folder / "model.json"), folder / "weights.safetensors"
+        if not isinstance(card, dict) or card.get("format") != FORMAT:
+            raise DataError(
+                f"{folder / 'model.json'} is not a model of format {FORMAT}; it may come from another version"
+            )
+        if not weights.is_file():
+            raise DataError(f"{folder} has no weights.safetensors; the model is not whole, copy it again")
+        if _digest(weights) != card.get("weights_blake2b"):
+            raise DataError(
+                f"{weights} is not the file that was saved (its checksum differs): truncated or changed; copy it again or train again"
+            )
+        try:
+            spec, target = InputSpec.model_validate(card["spec"]), TargetSpec.model_validate(card["target"])
+            recipe = None if card["recipe"] is None else Recipe.model_validate(card["recipe"])
+            loss: Loss = _LOSS.validate_python(card["loss"])
+            history, margin = History(list(card["history"])), card["margin"]
+            temperature = float(card["temperature"])
+            if module is None:
+                if recipe is None or recipe.template == "custom":
+                    raise UsageError(
+                        "the network of this model is a user's own; pass it: nw.load(folder, module=MyNet())"
+                    )
+                module = recipe.build(spec, target, 0)
+            module.load_state_dict(load_file(weights))
+        except (ValidationError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise DataError(f"the model in {folder} is damaged: {error}; copy it again or train again") from error
+        fingerprint = str(card.get("fingerprint", ""))
+        return cls(module.eval(), spec, target, loss, recipe, history, fingerprint, temperature, margin)
+
+    @classmethod
+    def wrap(
+        cls,
+        module: Any,
+        *,
+        loss: str | Loss | Callable[[Tensor, Tensor], Tensor],
+        x: Any,
+        y: Any,
+        link: str = "unknown",
+        classes: Sequence[str] | None = None,
+        call: Callable[[Any, Any], Tensor] | None = None,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> Model:
+        """A model around anybody's module, so that every probe works on it.
+
+        Args:
+            module: a torch module, or a Keras model on the torch backend; called as module(x).
+            loss: "cross-entropy", "squared-error", a Loss, or a function (outputs, y) -> scalar or (N,).
+            x: example inputs (N, ...), array or tensor, or a mapping of them by name; shapes and spreads are read off them.
+            y: targets (N,): class numbers or values.
+            link: for a function: "softmax", "sigmoid" or "identity"; "unknown" makes probes that need it say so.
+            classes: names of the classes; by default their numbers.
+            call: how to call the module: call(module, x) -> outputs, where x is the tensor, or the mapping where there are several.
+            low, high: bounds that inputs must keep (an attack respects them); by default none.
+
+        >>> net = nn.Linear(2, 3)
+        >>> model = Model.wrap(net, loss="cross-entropy", x=torch.randn(8, 2), y=torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]))
+        >>> model.predict_encoded({"x": torch.zeros(1, 2)}).shape
+        (1, 3)
+        """
+        inputs = as_inputs(x)
+        spec = InputSpec(kind="vector", fields=tuple(_vector_field(k, v, low, high) for k, v in inputs.items()))
+        is_number = loss == "squared-error" or (
+            not isinstance(loss, str) and (getattr(loss, "link", link) == "identity")
+        )
+        target = _target_of(np.asarray(y), is_number, classes)
+        if isinstance(loss, str):
+            found: Loss = SquaredError() if LOSSES[loss].name == "squared-error" else CrossEntropy()
+        else:
+            found = loss if isinstance(loss, Loss) else adapt(loss, link)  # type: ignore[arg-type]
+        return cls(Adapted(module, list(inputs), call).eval(), spec, target, found)
+
+
+class Adapted(nn.Module):
+    """Calls a foreign module with the tensor (one input) or the mapping (several) that it expects, and unpacks what it returns."""
+
+    def __init__(self, module: Any, names: list[str], call: Callable[[Any, Any], Tensor] | None = None) -> None:
+        super().__init__()
+        self.module = module
+        self.names = names
+        self.call = call
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Outputs of the foreign module."""
+        given: Any = x[self.names[0]] if len(self.names) == 1 else dict(x)
+        outputs = self.module(given) if self.call is None else self.call(self.module, given)
+        if not isinstance(outputs, Tensor):
+            raise UsageError(
+                f"the module returned a {type(outputs).__name__}, not a tensor; say how to call it: "
+                "call=lambda module, x: module(x)[0]"
+            )
+        return outputs
+
+
+def as_inputs(x: Any) -> Inputs:
+    """Arrays, tensors, or a mapping of them, as named tensors; floats as float32."""
+    named = x if isinstance(x, Mapping) else {"x": x}
+    tensors = {k: v.detach() if isinstance(v, Tensor) else torch.tensor(np.asarray(v)) for k, v in named.items()}
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def _vector_field(name: str, x: Tensor, low: float | None, high: float | None) -> VectorField:
+    if not x.is_floating_point():
+        return VectorField(name=name, shape=tuple(x.shape[1:]), dtype="int", low=float(x.min()), high=float(x.max()))
+    scale = float(x.std()) if x.numel() > 1 else 1.0
+    return VectorField(name=name, shape=tuple(x.shape[1:]), low=low, high=high, scale=scale if scale > 0 else 1.0)
+
+
+def _target_of(y: np.ndarray, is_number: bool, classes: Sequence[str] | None) -> TargetSpec:
+    if is_number:
+        scale = float(y.std()) or 1.0
+        return TargetSpec(
+            name="y", task="number", center=float(y.mean()), scale=scale, low=float(y.min()), high=float(y.max())
+        )
+    if not np.issubdtype(y.dtype, np.integer):
+        raise UsageError(
+            f"y must hold class numbers 0, 1, 2, ... (integers), not {y.dtype}; for a regression use loss='squared-error'"
+        )
+    n = max(int(y.max()) + 1, len(classes or ()), 2)
+    names = tuple(classes) if classes else tuple(str(i) for i in range(n))
+    priors = tuple((np.bincount(y, minlength=n) / len(y)).tolist())
+    return TargetSpec(name="y", task="binary" if n == 2 else "classes", classes=names, priors=priors)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a probe may look at. Its entry's `needs` names what must be there.
+
+    Args:
+        model: a trained (or foreign) model.
+        recipe: how to make a fresh network.
+        data: labelled rows.
+        predictions: of the baselines on the test rows, by name: probabilities (N, C) or values (N,).
+        metric: the metric that drives choices.
+    """
+
+    model: Model | None = None
+    recipe: Recipe | None = None
+    data: Data | None = None
+    predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    metric: str = ""
+
+    def need(self, what: str) -> Any:
+        """A part that must be there.
+
+        Raises:
+            UsageError: it is not.
+        """
+        value = getattr(self, what)
+        if value is None or value == {}:
+            raise UsageError(f"this probe needs the {what} of its subject, and none was given")
+        return value
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the model, or the one that the recipe would make."""
+        if self.model is not None:
+            return self.model.loss
+        recipe: Recipe = self.need("recipe")
+        return recipe.make_loss(self.need("data").target)
+
+    def fresh(self, seed: int) -> nn.Module:
+        """An untrained network: of the recipe, or a copy of the model's with its parameters drawn again."""
+        recipe = self.recipe or (self.model.recipe if self.model else None)
+        if recipe is not None and recipe.template != "custom":
+            data: Data = self.need("data")
+            return recipe.build(data.spec, data.target, seed)
+        net = copy.deepcopy(self.need("model").module)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "weights"))
+            for layer in net.modules():
+                if callable(reset := getattr(layer, "reset_parameters", None)):
+                    reset()
+        return net  # type: ignore[no-any-return]
+
+
+def fit(
+    recipe: Recipe,
+    data: Data,
+    *,
+    seed: int,
+    metric: str,
+    hooks: Sequence[Quiet] = (),
+    checkpoint: Path | None = None,
+    perturb: Perturb | None = None,
+    template: Template | None = None,
+    watch_train: bool = False,
+) -> tuple[Model, State]:
+    """Train a fresh network by a recipe: the model with its best weights, and the state of the training.
+
+    Args:
+        seed: of weights, orders and masks.
+        metric: on validation rows, keeps the best weights (and stops early where the recipe has patience).
+        hooks: further ones, called after evaluation.
+        checkpoint: a file to store the training in, and to go on from where it exists.
+        perturb: changes batches before they are learned from.
+        template: the user's function where the recipe is custom.
+        watch_train: measure the training error after each epoch.
+    """
+    settings = recipe.training
+    net = recipe.build(data.spec, data.target, seed, template)
+    loss = recipe.make_loss(data.target)
+    objective = recipe.make_objective(loss, perturb)
+    watch_train = watch_train or settings.stop_error is not None
+    chain: list[Quiet] = [Average(settings.average)] if settings.average else []
+    chain += [Evaluate(objective, data.block("valid"), loss, metric, data.block("train") if watch_train else None)]
+    chain += [KeepBest(metric, settings.patience)]
+    chain += [StopAtError(settings.stop_error)] if settings.stop_error is not None else []
+    chain += [*hooks, *([Checkpoint(checkpoint)] if checkpoint else [])]
+    state = train(net, objective, data.block("train"), settings, seed=seed, hooks=chain, checkpoint=checkpoint)
+    best = state.group("best")
+    if best:
+        net.load_state_dict(best)
+    model = Model(net.eval(), data.spec, data.target, loss, recipe, state.history, data.fingerprint)
+    return model, state

@@ -1,0 +1,94 @@
+"""A recipe: all that is decided before a training, as frozen data. JSON both ways, registry names only, never a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from netwright.core.errors import UsageError
+from netwright.core.frozen import Frozen
+from netwright.core.seed import derive
+from netwright.core.spec import InputSpec, TargetSpec
+from netwright.losses.entries import LOSSES
+from netwright.losses.loss import Loss
+from netwright.recipes.entries import TEMPLATES
+from netwright.train.entries import OBJECTIVES
+from netwright.train.objectives import Objective, Perturb
+from netwright.train.settings import Training
+
+Option = bool | int | float | str
+Template = Callable[..., nn.Module]
+
+
+class Recipe(Frozen):
+    """Template + objective + settings of the training.
+
+    Args:
+        name: what to call it.
+        template: an entry of TEMPLATES, or "custom" where the network comes from a user's function or module.
+        options: keyword arguments of the template.
+        loss: an entry of LOSSES. objective: an entry of OBJECTIVES.
+        training: settings of the loop.
+
+    >>> recipe = Recipe(name="mine", template="residual-mlp", options={"width": 32}, loss="cross-entropy")
+    >>> Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    True
+    """
+
+    name: str
+    template: str
+    options: dict[str, Option] = {}
+    loss: str
+    objective: str = "supervised"
+    training: Training = Training()
+
+    def build(self, spec: InputSpec, target: TargetSpec, seed: int, custom: Template | None = None) -> nn.Module:
+        """A fresh network, its weights drawn from `seed`, its last bias at the best constant prediction.
+
+        Args:
+            custom: the template of a "custom" recipe, called as custom(spec, target).
+        """
+        if self.template == "custom" and custom is None:
+            raise UsageError("this recipe's network came from a user's function; pass it again as template=")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "weights"))
+            if custom is not None:
+                return custom(spec, target)
+            template: Template = TEMPLATES[self.template].load()
+            loss = self.make_loss(target)
+            net = template(spec, target, n_out=loss.n_out(target), **self.options)
+        start_at(net, loss.constant(target))
+        return net
+
+    def make_loss(self, target: TargetSpec) -> Loss:
+        """The loss, fitted to the target."""
+        loss: Loss = LOSSES[self.loss].load()(target)
+        return loss
+
+    def make_objective(self, loss: Loss, perturb: Perturb | None = None) -> Objective:
+        """The objective around a loss."""
+        objective: Objective = OBJECTIVES[self.objective].load()(loss, perturb)
+        return objective
+
+    def with_options(self, **options: Option) -> Recipe:
+        """The same recipe with other options of its template."""
+        return self.model_copy(update={"options": {**self.options, **options}})
+
+    def with_training(self, **settings: Any) -> Recipe:
+        """The same recipe with other settings of its training (checked again)."""
+        return self.model_copy(update={"training": Training(**{**self.training.model_dump(), **settings})})
+
+
+def start_at(net: nn.Module, constant: torch.Tensor) -> None:
+    """Set the bias of the last linear layer, where its size fits, so that training starts at the best constant prediction.
+
+    Source: Karpathy (2019), "A Recipe for Training Neural Networks".
+    """
+    last = [m for m in net.modules() if isinstance(m, nn.Linear)][-1:]
+    for layer in last:
+        if layer.bias is not None and layer.bias.shape == constant.shape:
+            with torch.no_grad():
+                layer.bias.copy_(constant)

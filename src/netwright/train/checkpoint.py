@@ -1,0 +1,82 @@
+"""Checkpoints: one safetensors file each, whole or not there, no pickle. Numbers and history ride in its header as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from netwright.core.errors import DataError
+from netwright.core.files import writing
+from netwright.train.state import History, State
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Write named tensors and JSON values as one file."""
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with writing(path) as temporary:
+        save_file(whole, temporary, metadata={"netwright": json.dumps(values)})
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `save_tensors` wrote.
+
+    Raises:
+        DataError: the file is damaged, or not ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            values = json.loads((file.metadata() or {})["netwright"])
+            return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118 (not a dict)
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is damaged or not ours ({error}); restore it from a copy, or train again") from error
+
+
+def save_checkpoint(path: Path, state: State) -> None:
+    """Store all of a training's state."""
+    tensors = {f"net/{k}": v for k, v in state.net.state_dict().items()}
+    tensors |= {f"hook/{k}": v for k, v in state.tensors.items()}
+    for player, optimizer in state.optimizers.items():
+        for index, slots in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{player}/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
+    values = {
+        "step": state.step,
+        "epoch": state.epoch,
+        "stop": state.stop,
+        "history": state.history.rows,
+        "values": state.values,
+        "settings": state.settings.model_dump(),
+    }
+    save_tensors(path, tensors, values)
+
+
+def load_checkpoint(path: Path, state: State) -> None:
+    """Bring a fresh state to where a checkpoint stood.
+
+    Raises:
+        DataError: the file is damaged, or belongs to another training.
+    """
+    tensors, values = load_tensors(path)
+    if values["settings"] != json.loads(state.settings.model_dump_json()):
+        raise DataError(f"{path} belongs to a training with other settings; remove it to start this training afresh")
+    parts: dict[str, dict[str, Tensor]] = {"net": {}, "hook": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = tensor
+    state.net.load_state_dict(parts["net"])
+    state.tensors = parts["hook"]
+    for player, optimizer in state.optimizers.items():
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            owner, index, slot = name.rsplit("/", 2)
+            if owner == player:
+                slots.setdefault(int(index), {})[slot] = tensor
+        optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    state.step, state.epoch, state.stop = values["step"], values["epoch"], values["stop"]
+    state.history, state.values = History(values["history"]), values["values"]

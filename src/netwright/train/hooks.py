@@ -1,0 +1,223 @@
+"""Hooks: averaging, evaluation, early stopping, checkpoints, the clock, progress. Each does one thing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from netwright.data.batch import Block
+from netwright.losses.loss import Loss
+from netwright.losses.metrics import greater_is_better, score
+from netwright.train.checkpoint import save_checkpoint
+from netwright.train.objectives import Objective
+from netwright.train.state import State
+
+
+class Quiet:
+    """A hook that does nothing: the base of those that act on a few occasions."""
+
+    def on_start(self, state: State) -> None:
+        """Nothing."""
+
+    def on_step(self, state: State) -> None:
+        """Nothing."""
+
+    def on_epoch(self, state: State) -> None:
+        """Nothing."""
+
+    def on_end(self, state: State) -> None:
+        """Nothing."""
+
+
+class Average(Quiet):
+    """Exponential moving average of the weights, a <- decay * a + (1 - decay) * w after each step.
+
+    The decay starts small, min(decay, (1 + step) / (10 + step)), so that early weights are forgotten.
+
+    Source: Polyak and Juditsky (1992); in this form Tarvainen and Valpola (2017).
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    def on_start(self, state: State) -> None:
+        """Begin at the present weights, unless a checkpoint brought an average along."""
+        if not state.group("average"):
+            state.tensors |= {f"average/{k}": p.detach().clone() for k, p in state.net.named_parameters()}
+
+    @torch.no_grad()
+    def on_step(self, state: State) -> None:
+        """Move the average."""
+        decay = min(self.decay, (1 + state.step) / (10 + state.step))
+        names = [k for k, _ in state.net.named_parameters()]
+        averages = [state.tensors[f"average/{k}"] for k in names]
+        torch._foreach_lerp_(averages, [p.detach() for p in state.net.parameters()], 1 - decay)
+
+
+def current_weights(state: State) -> dict[str, Tensor]:
+    """The weights that would be handed out now: the average where one is kept, else the network's."""
+    return state.group("average") or {k: p.detach() for k, p in state.net.named_parameters()}
+
+
+@torch.no_grad()
+def outputs_of(
+    net: torch.nn.Module,
+    objective: Objective,
+    block: Block,
+    weights: dict[str, Tensor] | None = None,
+    batch_size: int = 8192,
+) -> Tensor:
+    """Outputs of a network, in evaluation mode, on a block of rows; with other weights than its own where given."""
+
+    class _With(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return functional_call(net, weights, (x,)) if weights is not None else net(x)
+
+    was_training = net.training
+    net.eval()
+    called = _With()
+    index = torch.arange(len(block))
+    outputs = torch.cat([objective.predict(called, block.take(part).x) for part in index.split(batch_size)])
+    net.train(was_training)
+    return outputs
+
+
+def error_of(loss: Loss, outputs: Tensor, y: Tensor) -> float:
+    """Training error in [0, 1]: share of wrong classes, or the share of the target's variance that is not explained."""
+    prediction = loss.predict(outputs)
+    if prediction.dim() == 2:
+        return (prediction.argmax(1) != y).double().mean().item()
+    y = y.double()
+    return ((prediction.double() - y) ** 2).mean().item() / max(y.var(correction=0).item(), 1e-30)
+
+
+class Evaluate(Quiet):
+    """Adds to each epoch's row: `valid_loss`, the metric as `valid_<metric>`, and, if asked, `train_error`.
+
+    Args:
+        valid: validation rows. loss: their price. metric: the metric that drives choices.
+        train: training rows, where their error is to be measured in evaluation mode.
+    """
+
+    def __init__(self, objective: Objective, valid: Block, loss: Loss, metric: str, train: Block | None = None) -> None:
+        self.objective, self.valid, self.loss, self.metric, self.train = objective, valid, loss, metric, train
+
+    def on_epoch(self, state: State) -> None:
+        """Measure."""
+        weights = current_weights(state)
+        y = self.valid.y
+        assert y is not None
+        outputs = outputs_of(state.net, self.objective, self.valid, weights)
+        weight = None if self.valid.weight is None else self.valid.weight.numpy()
+        state.row["valid_loss"] = float(np.average(self.loss.values(outputs, y).double().numpy(), weights=weight))
+        prediction = self.loss.predict(outputs.double()).numpy()
+        state.row[f"valid_{self.metric}"] = score(self.metric, y.numpy(), prediction, weight)
+        if self.train is not None:
+            assert self.train.y is not None
+            seen = outputs_of(state.net, self.objective, self.train, weights)
+            state.row["train_error"] = error_of(self.loss, seen, self.train.y)
+
+
+class KeepBest(Quiet):
+    """Remembers the weights of the epoch with the best validation metric; stops after `patience` epochs without a better one.
+
+    Source: Prechelt (1998), "Early Stopping - But When?".
+    """
+
+    def __init__(self, metric: str, patience: int | None) -> None:
+        self.key, self.patience = f"valid_{metric}", patience
+        self.sign = -1.0 if greater_is_better(metric) else 1.0
+
+    def on_epoch(self, state: State) -> None:
+        """Compare."""
+        value = self.sign * float(state.row[self.key])
+        best = state.values.get("best")
+        if math.isfinite(value) and (best is None or value < best[0]):
+            state.values["best"] = [value, state.epoch]
+            weights = {**dict(state.net.named_buffers()), **current_weights(state)}
+            state.tensors |= {f"best/{k}": v.clone() for k, v in weights.items()}
+        elif self.patience is not None and state.epoch - (best[1] if best else 0) >= self.patience:
+            state.stop = f"no better {self.key.replace('_', ' ')} for {self.patience} epochs"
+
+
+class StopAtError(Quiet):
+    """Stops when the training error, as `Evaluate` measured it, is small enough."""
+
+    def __init__(self, error: float) -> None:
+        self.error = error
+
+    def on_epoch(self, state: State) -> None:
+        """Compare."""
+        if float(state.row["train_error"]) <= self.error:
+            state.stop = f"training error {float(state.row['train_error']):.2%} reached {self.error:.2%}"
+
+
+class Checkpoint(Quiet):
+    """Stores the state every few seconds and at the end. When it is stored has no influence on what is computed."""
+
+    def __init__(self, path: Path, every_seconds: float = 5.0) -> None:
+        self.path, self.every = path, every_seconds
+        self.last = time.monotonic()
+
+    def on_step(self, state: State) -> None:
+        """Store, if it is time."""
+        if time.monotonic() - self.last >= self.every and state.step % state.steps_per_epoch:
+            save_checkpoint(self.path, state)
+            self.last = time.monotonic()
+
+    def on_epoch(self, state: State) -> None:
+        """Store, if it is time; must come last among the hooks."""
+        if time.monotonic() - self.last >= self.every:
+            save_checkpoint(self.path, state)
+            self.last = time.monotonic()
+
+    def on_end(self, state: State) -> None:
+        """Store the end, so that a finished training is not done again."""
+        save_checkpoint(self.path, state)
+
+
+class Clock(Quiet):
+    """A guard: ends a training at a deadline and says so. Plans are made to need it never.
+
+    Args:
+        deadline: on `time.monotonic()`'s clock.
+        steps: a step at which an earlier attempt was ended by the clock; a replay ends there too.
+    """
+
+    def __init__(self, deadline: float, steps: int | None = None) -> None:
+        self.deadline, self.steps = deadline, steps
+
+    def on_step(self, state: State) -> None:
+        """Look at the clock."""
+        late = time.monotonic() >= self.deadline if self.steps is None else state.step >= self.steps
+        if late and not state.stop:
+            state.stop = f"out of time at step {state.step} of {state.total_steps}"
+            state.values["stopped_by_clock"] = state.step
+
+
+class Report(Quiet):
+    """Passes each epoch's row, and now and then the step, to a function."""
+
+    def __init__(
+        self, on_row: Callable[[dict[str, Any]], None], on_progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        self.on_row, self.on_progress = on_row, on_progress
+        self.last = 0.0
+
+    def on_step(self, state: State) -> None:
+        """At most five times a second."""
+        if self.on_progress is not None and time.monotonic() - self.last > 0.2:
+            self.last = time.monotonic()
+            self.on_progress(state.step, state.total_steps)
+
+    def on_epoch(self, state: State) -> None:
+        """Every row."""
+        self.on_row(dict(state.row))

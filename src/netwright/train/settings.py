@@ -1,0 +1,47 @@
+"""How a network is trained: frozen data, JSON both ways, contradictions refused early."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from netwright.core.frozen import Frozen
+
+
+class Training(Frozen):
+    """Settings of one training.
+
+    Args:
+        epochs: passes over the training rows, at most.
+        batch_size: rows a step.
+        optimizer: an entry of OPTIMIZERS.
+        learning_rate: the peak of the schedule.
+        schedule: an entry of SCHEDULES.
+        warmup: steps over which the rate rises linearly.
+        weight_decay: decoupled decay of weight matrices (biases, norms and embeddings are left alone).
+        clip_norm: largest gradient norm; None for no clipping.
+        average: decay of the moving average of weights; None for none.
+        patience: epochs without a better validation metric after which to stop; None never stops early.
+        stop_error: stop when the training error is at most this; None never.
+    """
+
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=256, ge=1)
+    optimizer: str = "adamw"
+    learning_rate: float = Field(default=2e-3, gt=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: int = Field(default=50, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    average: float | None = Field(default=None, gt=0, lt=1)
+    patience: int | None = Field(default=None, ge=1)
+    stop_error: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _patience_within_epochs(self) -> Self:
+        if self.patience is not None and self.stop_error is not None:
+            raise ValueError(
+                "patience stops at the best validation metric, stop_error at the training error: give one of them"
+            )
+        return self
