@@ -1,1 +1,49 @@
-"""netwright: labelled data to a neural network that its owner can trust."""
+"""netwright: labelled data to a neural network that its owner can trust.
+
+>>> import netwright as nw
+>>> sorted(nw.__all__)[:3]
+['Classifier', 'Model', 'Regressor']
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netwright.estimators import Classifier as Classifier
+    from netwright.estimators import Regressor as Regressor
+    from netwright.model import Model as Model
+    from netwright.workflow.main import resume as resume
+    from netwright.workflow.main import run as run
+    from netwright.workflow.probing import attack as attack
+    from netwright.workflow.probing import check as check
+    from netwright.workflow.probing import explain as explain
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Classifier": "netwright.estimators",
+    "Regressor": "netwright.estimators",
+    "Model": "netwright.model",
+    "attack": "netwright.workflow.probing",
+    "check": "netwright.workflow.probing",
+    "explain": "netwright.workflow.probing",
+    "resume": "netwright.workflow.main",
+    "run": "netwright.workflow.main",
+}
+"""Public name -> module. Nothing is imported before it is asked for, so that `import netwright` needs no torch."""
+
+__all__ = ["Classifier", "Model", "Regressor", "__version__", "attack", "check", "explain", "load", "resume", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        return importlib.import_module("netwright.model").Model.load
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'netwright' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

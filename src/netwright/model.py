@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import polars as pl
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from netwright.core.errors import DataError, SetupError, UsageError
@@ -28,7 +29,17 @@ from netwright.losses.entries import LOSSES
 from netwright.losses.loss import Loss, adapt
 from netwright.losses.standard import CrossEntropy, SquaredError
 from netwright.recipes.recipe import Recipe, Template
-from netwright.train.hooks import Average, Checkpoint, Evaluate, KeepBest, Quiet, StopAtError, outputs_of
+from netwright.train.hooks import (
+    Average,
+    Checkpoint,
+    Evaluate,
+    KeepBest,
+    Quiet,
+    StopAtError,
+    handed_out,
+    outputs_of,
+    set_weights,
+)
 from netwright.train.loop import train
 from netwright.train.objectives import Objective, Perturb, Supervised
 from netwright.train.state import History, State
@@ -130,16 +141,15 @@ class Model:
         except OSError as error:
             raise SetupError(f"cannot make {folder}: {error.strerror}; choose another place") from error
         with writing(folder / "weights.safetensors") as temporary:
-            save_file(
-                {k: v.detach().cpu().contiguous().clone() for k, v in self.module.state_dict().items()}, temporary
-            )
+            state = {k: v.detach().cpu().contiguous().clone() for k, v in self.module.state_dict().items()}
+            temporary.write_bytes(save(state))
         card = {
             "format": FORMAT,
             "spec": self.spec.model_dump(mode="json"),
             "target": self.target.model_dump(mode="json"),
             "loss": self.loss.model_dump(mode="json"),
             "recipe": None if self.recipe is None else self.recipe.model_dump(mode="json"),
-            "history": self.history.rows,
+            "history": [{k: _in_json(v) for k, v in row.items()} for row in self.history.rows],
             "fingerprint": self.fingerprint,
             "temperature": self.temperature,
             "margin": self.margin,
@@ -180,7 +190,8 @@ class Model:
             spec, target = InputSpec.model_validate(card["spec"]), TargetSpec.model_validate(card["target"])
             recipe = None if card["recipe"] is None else Recipe.model_validate(card["recipe"])
             loss: Loss = _LOSS.validate_python(card["loss"])
-            history, margin = History(list(card["history"])), card["margin"]
+            history = History([dict(row) for row in card["history"]])
+            margin = None if card["margin"] is None else float(card["margin"])
             temperature = float(card["temperature"])
             if module is None:
                 if recipe is None or recipe.template == "custom":
@@ -225,17 +236,17 @@ class Model:
         >>> model.predict_encoded({"x": torch.zeros(1, 2)}).shape
         (1, 3)
         """
-        inputs = as_inputs(x)
+        inputs, y = as_inputs(x), np.asarray(y)
         spec = InputSpec(kind="vector", fields=tuple(_vector_field(k, v, low, high) for k, v in inputs.items()))
-        is_number = loss == "squared-error" or (
-            not isinstance(loss, str) and (getattr(loss, "link", link) == "identity")
-        )
-        target = _target_of(np.asarray(y), is_number, classes)
         if isinstance(loss, str):
             found: Loss = SquaredError() if LOSSES[loss].name == "squared-error" else CrossEntropy()
         else:
             found = loss if isinstance(loss, Loss) else adapt(loss, link)  # type: ignore[arg-type]
-        return cls(Adapted(module, list(inputs), call).eval(), spec, target, found)
+        net = Adapted(module, list(inputs), call).eval()
+        n_out = _outputs_of_a_row(net, inputs)
+        is_number = found.link == "identity" or (found.link == "unknown" and np.issubdtype(y.dtype, np.floating))
+        target = _target_of(y, is_number, classes, n_out if found.link == "softmax" else None)
+        return cls(net, spec, target, found)
 
 
 class Adapted(nn.Module):
@@ -273,7 +284,18 @@ def _vector_field(name: str, x: Tensor, low: float | None, high: float | None) -
     return VectorField(name=name, shape=tuple(x.shape[1:]), low=low, high=high, scale=scale if scale > 0 else 1.0)
 
 
-def _target_of(y: np.ndarray, is_number: bool, classes: Sequence[str] | None) -> TargetSpec:
+def _outputs_of_a_row(net: Adapted, inputs: Inputs) -> int:
+    """Number of outputs of a row, found by calling the network on the first two."""
+    few = {k: v[:2] for k, v in inputs.items()}
+    rows = min(len(v) for v in few.values())
+    with torch.no_grad():
+        outputs = net(few)
+    if outputs.dim() == 0 or len(outputs) != rows:
+        raise UsageError(f"for {rows} rows the module gave outputs of shape {tuple(outputs.shape)}; the first dimension must count rows")
+    return outputs.shape[-1] if outputs.dim() > 1 else 1
+
+
+def _target_of(y: np.ndarray, is_number: bool, classes: Sequence[str] | None, n_out: int | None) -> TargetSpec:
     if is_number:
         scale = float(y.std()) or 1.0
         return TargetSpec(
@@ -283,10 +305,21 @@ def _target_of(y: np.ndarray, is_number: bool, classes: Sequence[str] | None) ->
         raise UsageError(
             f"y must hold class numbers 0, 1, 2, ... (integers), not {y.dtype}; for a regression use loss='squared-error'"
         )
-    n = max(int(y.max()) + 1, len(classes or ()), 2)
+    n = n_out or max(int(y.max()) + 1, len(classes or ()), 2)
+    if y.min() < 0 or y.max() >= n or (classes and len(classes) != n):
+        raise UsageError(
+            f"y holds the class numbers {int(y.min())} to {int(y.max())}, expected 0 to {n - 1} for "
+            + (f"{n_out} outputs" if n_out else f"{n} classes")
+            + (f" and {len(classes)} names of classes" if classes else "")
+        )
     names = tuple(classes) if classes else tuple(str(i) for i in range(n))
-    priors = tuple((np.bincount(y, minlength=n) / len(y)).tolist())
+    priors = tuple((np.bincount(y.ravel(), minlength=n) / y.size).tolist())
     return TargetSpec(name="y", task="binary" if n == 2 else "classes", classes=names, priors=priors)
+
+
+def _in_json(value: float | int | str) -> float | int | str:
+    """JSON has no word for numbers that are not finite: `History.column` reads "nan" and "inf" all the same."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _digest(path: Path) -> str:
@@ -323,6 +356,11 @@ class Subject:
         return value
 
     @property
+    def network(self) -> Model | Recipe | None:
+        """The model, or else the recipe of one: either gives a fresh network."""
+        return self.model or self.recipe
+
+    @property
     def loss(self) -> Loss:
         """The loss of the model, or the one that the recipe would make."""
         if self.model is not None:
@@ -331,18 +369,31 @@ class Subject:
         return recipe.make_loss(self.need("data").target)
 
     def fresh(self, seed: int) -> nn.Module:
-        """An untrained network: of the recipe, or a copy of the model's with its parameters drawn again."""
+        """An untrained network: of the recipe, or a copy of the model's with its parameters drawn again.
+
+        Parameters of a foreign layer without `reset_parameters` are drawn from a normal distribution of their present
+        mean and spread.
+        """
         recipe = self.recipe or (self.model.recipe if self.model else None)
         if recipe is not None and recipe.template != "custom":
-            data: Data = self.need("data")
-            return recipe.build(data.spec, data.target, seed)
-        net = copy.deepcopy(self.need("model").module)
+            of: Model | Data = self.model or self.need("data")
+            return recipe.build(of.spec, of.target, seed)
+        net: nn.Module = copy.deepcopy(self.need("model").module)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "weights"))
             for layer in net.modules():
-                if callable(reset := getattr(layer, "reset_parameters", None)):
-                    reset()
-        return net  # type: ignore[no-any-return]
+                _draw_again(layer)
+        return net
+
+
+@torch.no_grad()
+def _draw_again(layer: nn.Module) -> None:
+    if callable(reset := getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)):
+        reset()
+        return
+    for p in layer.parameters(recurse=False):
+        if p.requires_grad and p.is_floating_point():
+            p.normal_(p.mean().item(), p.std(correction=0).item())
 
 
 def fit(
@@ -379,8 +430,6 @@ def fit(
     chain += [StopAtError(settings.stop_error)] if settings.stop_error is not None else []
     chain += [*hooks, *([Checkpoint(checkpoint)] if checkpoint else [])]
     state = train(net, objective, data.block("train"), settings, seed=seed, hooks=chain, checkpoint=checkpoint)
-    best = state.group("best")
-    if best:
-        net.load_state_dict(best)
+    set_weights(net, state.group("best") or handed_out(state))
     model = Model(net.eval(), data.spec, data.target, loss, recipe, state.history, data.fingerprint)
     return model, state

@@ -67,6 +67,9 @@ class Gallery(Mapping[str, Entry]):
         except KeyError:
             raise UsageError(unknown(self.what, name, self._entries)) from None
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 

@@ -57,5 +57,5 @@ def read_json(path: str | Path, *, limit: int = 256 * 1024 * 1024) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}); it may be damaged or not ours") from error

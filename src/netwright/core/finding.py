@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from netwright.core.frozen import Frozen
 
 Verdict = Literal["pass", "warn", "fail", "info"]
-Cell = str | int | float | bool | None
+_NOT_FINITE = {"NaN", "Infinity", "-Infinity"}
+
+
+def _from_json(cell: Any) -> Any:
+    """JSON has no word for these numbers, so they are stored as strings: back to numbers."""
+    return float(cell) if isinstance(cell, str) and cell in _NOT_FINITE else cell
+
+
+Cell = Annotated[str | int | float | bool | None, BeforeValidator(_from_json)]
 
 
 class Table(Frozen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,15 @@ from netwright.core.finding import Finding
 _FINDINGS = TypeAdapter(list[Finding])
 
 Listener = Callable[[dict[str, Any]], None]
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether a file of lines is absent, empty, or ends with a whole line (a kill may have cut the last one)."""
+    if not path.exists() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 class Run:
@@ -36,6 +46,7 @@ class Run:
         if not (self.folder / "settings.json").is_file():
             raise DataError(f"{self.folder} is not a run folder: it has no settings.json")
         self.plan: dict[str, Any] = read_json(self.folder / "plan.json") if (self.folder / "plan.json").exists() else {}
+        self._cut = b"" if _ends_whole(self.folder / "events.jsonl") else b"\n"
         self._findings: dict[str, list[Finding]] = {}
         if (self.folder / "findings.json").exists():
             stored = read_json(self.folder / "findings.json")
@@ -73,9 +84,11 @@ class Run:
     def event(self, event: str, **values: Any) -> None:
         """Append one line to `events.jsonl` and tell the listener."""
         record = {"time": round(time.time(), 3), "event": event, **values}
+        line, self._cut = self._cut + json.dumps(record, ensure_ascii=False).encode() + b"\n", b"\n"
         try:
-            with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            with (self.folder / "events.jsonl").open("ab") as file:
+                file.write(line)
+            self._cut = b""
         except OSError as error:
             raise SetupError(
                 f"cannot write {self.folder / 'events.jsonl'}: {error.strerror}; free some room"
@@ -87,7 +100,7 @@ class Run:
         """All events so far; a last line that was cut by a kill is left out."""
         path = self.folder / "events.jsonl"
         found = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
             try:
                 found.append(json.loads(line))
             except ValueError:
@@ -104,9 +117,8 @@ class Run:
     def add(self, step: str, findings: list[Finding]) -> None:
         """Store the findings of a step (replacing those of an earlier, interrupted attempt)."""
         self._findings[step] = findings
-        text = json.dumps(
-            {s: _FINDINGS.dump_python(f, mode="json") for s, f in self._findings.items()}, ensure_ascii=False
-        )
+        stored = {s: [json.loads(f.model_dump_json()) for f in found] for s, found in self._findings.items()}
+        text = json.dumps(stored, ensure_ascii=False, allow_nan=False)
         with writing(self.folder / "findings.json") as temporary:
             temporary.write_text(text, encoding="utf-8")
         for finding in findings:

@@ -15,8 +15,20 @@ _STRINGS = (pl.String, pl.Categorical, pl.Enum, pl.Object)
 _LEADING_ZERO = r"^[+-]?0\d"
 _MANY_DIGITS = r"^[+-]?\d{16,}$"
 _THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
-_DECIMAL_COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
+_POINT_GROUPS = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
+_DECIMAL_COMMA = r"^[+-]?(\d*|[1-9]\d{0,2}(\.\d{3})+),\d+([eE][+-]?\d+)?$"
 _EXACT = 2.0**53
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "cell"), counted(2000, "category")
+    ('1 cell', '2,000 categories')
+    """
+    if n != 1:
+        noun = noun[:-1] + "ies" if noun.endswith("y") else noun + ("es" if noun.endswith(("s", "x", "ch")) else "s")
+    return f"{n:,} {noun}"
 
 
 def to_text(column: pl.Series) -> pl.Series:
@@ -39,8 +51,8 @@ def is_missing_word(text: pl.Series) -> pl.Series:
 def to_numbers(column: pl.Series) -> pl.Series:
     """Cells as Float64; missing, unreadable and infinite cells become null.
 
-    Reads "1,5" as 1.5 and "1,234.5" as 1234.5 ("1,234" is 1234: `infer_kinds` refuses a column that mixes both uses of the
-    comma); booleans as 0 and 1; dates as days since 1970-01-01.
+    Reads "1,5" as 1.5, "1,234.5" and "1.234,5" as 1234.5, "1,234" as 1234 (see `two_marks`); booleans as 0 and 1; dates as
+    days since 1970-01-01.
 
     >>> to_numbers(pl.Series(["1", "1,5", "1,234.5", "n/a", "inf"])).to_list()
     [1.0, 1.5, 1234.5, None, None]
@@ -60,20 +72,28 @@ def to_numbers(column: pl.Series) -> pl.Series:
 def _with_commas(text: pl.Series) -> pl.Series:
     thousands = text.str.contains(_THOUSANDS).fill_null(False)
     grouped = text.str.replace_all(",", "", literal=True).cast(pl.Float64, strict=False)
-    return grouped.zip_with(thousands, text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False))
+    return grouped.zip_with(thousands, _with_decimal_comma(text))
 
 
-def comma_uses(column: pl.Series) -> tuple[str | None, str | None]:
-    """A cell whose comma groups thousands, and one whose comma is a decimal mark (None where there is none).
+def _with_decimal_comma(text: pl.Series) -> pl.Series:
+    point = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+    return point.set(~text.str.contains(_DECIMAL_COMMA).fill_null(False), None).cast(pl.Float64, strict=False)
 
-    >>> comma_uses(pl.Series(["1,5", "1,234", "7"]))
-    ('1,234', '1,5')
+
+def two_marks(column: pl.Series) -> tuple[str, str] | None:
+    """Two cells of a column of strings that cannot both be read: one where a mark groups thousands or is a decimal mark
+    (who knows), one that uses the comma as decimal mark; None where all is clear.
+
+    >>> two_marks(pl.Series(["1,5", "1,234", "7"])), two_marks(pl.Series(["1,234", "12,345.5"])), two_marks(pl.Series(["1,5", "2.5"]))
+    (('1,234', '1,5'), None, None)
     """
-    text = column if column.dtype == pl.String else to_text(column)
-    cells = text.filter(text.str.contains(",", literal=True).fill_null(False)).str.strip_chars()
-    grouped = cells.filter(cells.str.contains(_THOUSANDS))
-    decimal = cells.filter(cells.str.contains(_DECIMAL_COMMA) & ~cells.str.contains(_THOUSANDS))
-    return (grouped[0] if len(grouped) else None), (decimal[0] if len(decimal) else None)
+    text = to_text(column)
+    comma = text.filter(text.str.contains(",", literal=True).fill_null(False))
+    decimal = comma.filter(comma.str.contains(_DECIMAL_COMMA) & ~comma.str.contains(_THOUSANDS))
+    if not len(decimal):
+        return None
+    unclear = text.filter((text.str.contains(_THOUSANDS) | text.str.contains(_POINT_GROUPS)).fill_null(False))
+    return (unclear[0], decimal[0]) if len(unclear) else None
 
 
 def typed(column: pl.Series, *, decimal_comma: bool = False) -> tuple[pl.Series, list[str]]:
@@ -92,26 +112,28 @@ def typed(column: pl.Series, *, decimal_comma: bool = False) -> tuple[pl.Series,
     ([1, None, 3], ['01234', '10115'])
     """
     text = to_text(column)
-    if decimal_comma and text.str.contains(_DECIMAL_COMMA).any():
-        point = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-        text = point.zip_with(text.str.contains(r"^[+-]?[\d.]*,?\d*([eE][+-]?\d+)?$").fill_null(False), text)
+    if decimal_comma and text.str.contains(_DECIMAL_COMMA).any() and not text.str.contains(_POINT_GROUPS).any():
+        read = _with_decimal_comma(text)
+        text = read.cast(pl.String).zip_with(read.is_not_null(), text)
     whole = text.cast(pl.Int64, strict=False)
     number = whole if whole.null_count() == text.null_count() else text.cast(pl.Float64, strict=False)
     unread = text.filter(number.is_null() & text.is_not_null())
     if not is_missing_word(unread).all() or text.filter(number.is_not_null()).str.contains(_LEADING_ZERO).any():
         return column, []
-    kept = text.set(number.is_null(), None)
-    whole = kept.cast(pl.Int64, strict=False)
+    kept = text if not len(unread) else text.set(number.is_null(), None)
+    if len(unread) or number is not whole:
+        whole = kept.cast(pl.Int64, strict=False)
     if whole.null_count() == kept.null_count():
         return (whole, []) if whole.null_count() < len(whole) else (column, [])
     if kept.str.contains(_MANY_DIGITS).any():
         return column, []
-    number = kept.cast(pl.Float64)
+    number = number.cast(pl.Float64)
     infinite = number.is_infinite().fill_null(False)
     warnings = []
     if infinite.any():
         shown = text.filter(infinite)[0]
-        warnings.append(f"column {column.name!r}: {infinite.sum()} cells are infinite ({shown!r}) and are treated as missing")
+        count = counted(int(infinite.sum()), "infinite cell")
+        warnings.append(f"column {column.name!r}: {count} ({shown!r}) treated as missing")
     number = number.set(infinite, None).fill_nan(None)
     return (number, warnings) if number.null_count() < len(number) else (column, [])
 
@@ -124,9 +146,15 @@ def to_days(column: pl.Series) -> pl.Series:
     >>> to_days(pl.Series(["1970-01-02", "1970-01-01 12:00:00", "1970-01-01T02:00:00+02:00", "soon"])).to_list()
     [1.0, 0.5, 0.0, None]
     """
-    if column.dtype.is_integer() and bool((column.abs() >= 10_000_000).any()):
-        parsed = to_days(column.cast(pl.String).str.to_date("%Y%m%d", strict=False))
-        return column.cast(pl.Float64).zip_with(column.abs() < 10_000_000, parsed)
+    if column.dtype.is_integer():
+        numbers = column.cast(pl.Float64)
+        large = (numbers.abs() >= 1e7).fill_null(False)
+        parsed = (
+            to_days(column.set(~large, None).cast(pl.String).str.to_date("%Y%m%d", strict=False))
+            if large.any()
+            else numbers
+        )
+        return parsed.zip_with(large, numbers)
     if column.dtype in _STRINGS:
         column = _parse_dates(to_text(column))
     if column.dtype == pl.Time:
@@ -148,7 +176,9 @@ def _parse_dates(text: pl.Series) -> pl.Series:
     if zoned.any():
         offset = text.str.replace(r"Z$", "+00:00").str.replace(r" ([+-]\d\d:?\d\d)$", "${1}")
         for form in ("%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z"):
-            parsed = offset.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC").dt.replace_time_zone(None)
+            parsed = offset.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC").dt.replace_time_zone(
+                None
+            )
             times = times.zip_with(times.is_not_null(), parsed)
     for form in (*_DATE_TIMES, *_DATES):
         if times.null_count() == text.null_count():
@@ -183,7 +213,7 @@ def to_labels(column: pl.Series) -> pl.Series:
 
 def _canonical(text: pl.Series) -> pl.Series:
     """The label that the same cell would have in a column of numbers or of booleans."""
-    plain = text.str.contains(r"^[+-]?(0|[1-9]\d*)?\.?\d*$") & ~text.str.contains(_MANY_DIGITS)
+    plain = text.str.contains(r"^[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)$") & ~text.str.contains(_MANY_DIGITS)
     number = text.cast(pl.Float64, strict=False)
     written = _number_labels(number).zip_with(plain & number.is_finite().fill_null(False), text)
     return written.str.to_lowercase().zip_with(text.is_in(["True", "TRUE", "False", "FALSE"]), written)

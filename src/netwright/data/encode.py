@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -53,24 +54,37 @@ def _fit_number(column: pl.Series, kind: str) -> NumberField:
     seen = values[np.isfinite(values)]
     missing = len(seen) < len(values)
     if not len(seen):
-        return NumberField(kind=kind, name=column.name, missing=missing)  # type: ignore[arg-type]
+        return NumberField(kind=kind, name=column.name, missing=missing)
     knots = np.unique(np.quantile(seen, np.linspace(0, 1, MAX_KNOTS + 1)))
     return NumberField(
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         name=column.name,
         low=float(seen.min()),
         high=float(seen.max()),
         center=float(seen.mean()),
-        scale=float(seen.std()) or 1.0,
+        scale=spread(seen),
         knots=tuple(float(k) for k in knots),
         missing=missing,
     )
 
 
+def spread(values: np.ndarray) -> float:
+    """Standard deviation; 1 where there is none but rounding error, and for values too large to square their largest.
+
+    >>> spread(np.array([1.0, 3.0])), spread(np.full(7, 0.1)), spread(np.array([1e300, -1e300]))
+    (1.0, 1.0, 1e+300)
+    """
+    largest = float(np.abs(values).max())
+    if largest < 1e-290:
+        return 1.0
+    relative = float((values / largest).std())
+    return relative * largest if relative > 1e-12 else 1.0
+
+
 def _fit_category(column: pl.Series) -> CategoryField:
-    labels = to_labels(column)
-    counts = labels.drop_nulls().value_counts(sort=False).sort(["count", column.name], descending=[True, False])
-    names = counts[column.name].to_list()[:MAX_CATEGORIES]
+    labels = to_labels(column).rename("label")
+    counts = labels.drop_nulls().value_counts(name="rows").sort(["rows", "label"], descending=[True, False])
+    names = counts["label"].to_list()[:MAX_CATEGORIES]
     if labels.null_count():
         names.append("")
     return CategoryField(name=column.name, categories=tuple(names))
@@ -127,13 +141,13 @@ def fit_target(train: pl.Series, task: Task) -> TargetSpec:
             name=train.name,
             task=task,
             center=float(values.mean()),
-            scale=float(values.std()) or 1.0,
+            scale=spread(values),
             low=float(values.min()),
             high=float(values.max()),
         )
-    labels = to_labels(train)
-    counts = labels.value_counts()
-    table = dict(zip(counts[train.name].to_list(), counts["count"].to_list(), strict=True))
+    labels = to_labels(train).rename("label")
+    counts = labels.value_counts(name="rows")
+    table = dict(zip(counts["label"].to_list(), counts["rows"].to_list(), strict=True))
     classes = sorted(table, key=_label_order)
     return TargetSpec(
         name=train.name, task=task, classes=tuple(classes), priors=tuple(table[c] / len(labels) for c in classes)
@@ -142,9 +156,10 @@ def fit_target(train: pl.Series, task: Task) -> TargetSpec:
 
 def _label_order(label: str) -> tuple[int, float, str]:
     try:
-        return 0, float(label), label
+        number = float(label)
     except ValueError:
-        return 1, 0.0, label
+        number = math.nan
+    return (0, number, label) if math.isfinite(number) else (1, 0.0, label)
 
 
 def encode_target(column: pl.Series, target: TargetSpec) -> Tensor:

@@ -3,6 +3,8 @@ attacks, sensitivities and exported graphs speak the user's units."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +59,7 @@ class TableFront(nn.Module):
         if len(self.center):
             raw = x["numbers"]
             missing = raw.isnan()
-            z = torch.where(missing, 0.0, (raw - self.center) / self.scale).float()
+            z = torch.where(missing, 0.0, (raw - self.center) / self.scale).clamp(-1e6, 1e6).float()
             if self.training and self.noise:
                 z = z + self.noise * torch.randn_like(z)
                 raw = self.center + self.scale * z.double()
@@ -68,8 +70,8 @@ class TableFront(nn.Module):
             if len(self.dates):
                 days = torch.where(missing, 0.0, raw)[:, self.dates]
                 for period in (7.0, 365.2425):
-                    angle = (2 * torch.pi * days / period).float()
-                    parts += [angle.sin(), angle.cos()]
+                    angle = 2 * torch.pi * days / period
+                    parts += [angle.sin().float(), angle.cos().float()]
         if self.codes is not None:
             parts.append(self.codes(x["codes"]).flatten(1))
         return torch.cat(parts, 1)
@@ -84,9 +86,10 @@ class VectorFront(nn.Module):
 
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
-        self.names = [f.name for f in spec.fields]
-        self.n_out = sum(int(torch.tensor(f.shape).prod()) for f in spec.fields if isinstance(f, VectorField))
+        self.sizes = {f.name: math.prod(f.shape) for f in spec.fields if isinstance(f, VectorField)}
+        self.n_out = sum(self.sizes.values())
 
     def forward(self, x: Inputs) -> Tensor:
         """Vectors (N, n_out)."""
-        return torch.cat([x[name].flatten(1) for name in self.names], 1)
+        flat = [x[name].reshape(len(x[name]), size) for name, size in self.sizes.items()]
+        return torch.cat([t if t.is_floating_point() else t.float() for t in flat], 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from netwright.core.errors import UsageError
+from netwright.core.errors import UsageError, unknown
 from netwright.core.frozen import Frozen
 from netwright.core.seed import derive
 from netwright.core.spec import InputSpec, TargetSpec
@@ -58,6 +59,7 @@ class Recipe(Frozen):
             if custom is not None:
                 return custom(spec, target)
             template: Template = TEMPLATES[self.template].load()
+            check_options(self.template, template, self.options)
             loss = self.make_loss(target)
             net = template(spec, target, n_out=loss.n_out(target), **self.options)
         start_at(net, loss.constant(target))
@@ -80,6 +82,18 @@ class Recipe(Frozen):
     def with_training(self, **settings: Any) -> Recipe:
         """The same recipe with other settings of its training (checked again)."""
         return self.model_copy(update={"training": Training(**{**self.training.model_dump(), **settings})})
+
+
+def check_options(name: str, template: Template, options: Mapping[str, Option]) -> None:
+    """Refuse an option that a template does not have.
+
+    Raises:
+        UsageError: with the nearest names.
+    """
+    known = [p.name for p in inspect.signature(template).parameters.values() if p.kind is p.KEYWORD_ONLY and p.name != "n_out"]
+    for option in options:
+        if option not in known:
+            raise UsageError(unknown(f"option of the template {name!r} called", option, known))
 
 
 def start_at(net: nn.Module, constant: torch.Tensor) -> None:

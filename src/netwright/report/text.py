@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeGuard
 
-from netwright.core.finding import Cell
+if TYPE_CHECKING:
+    from netwright.core.finding import Cell
 
 NOTHING = "–"
-VERDICT_WORDS = {"pass": "pass", "warn": "warning", "fail": "fail", "info": "note"}
+VERDICT_WORDS = {"fail": "fail", "warn": "warning", "pass": "pass", "info": "note"}
+MARKS = {"fail": "✗", "warn": "!", "pass": "✓", "info": "·"}
 
 
 def number(value: int | float) -> str:
@@ -40,22 +44,43 @@ def cell(value: Cell) -> str:
     return value if isinstance(value, str) else number(value)
 
 
-def is_number(value: Cell) -> bool:
+def is_number(value: Cell) -> TypeGuard[int | float]:
     """Whether a cell is set as a figure (to the right) and not as text."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def numeric_columns(rows: tuple[tuple[Cell, ...], ...], n_columns: int) -> list[bool]:
-    """Which columns hold figures only (missing cells aside).
+def column_texts(cells: Sequence[Cell]) -> list[str]:
+    """The cells of a column, figures under figures: one number of decimals where their sizes allow it.
 
-    >>> numeric_columns(((1, "a", None), (None, "b", None)), 3)
-    [True, False, False]
+    >>> column_texts((0.2921, 0.299, None)), column_texts((16281, 1500)), column_texts((0.86, 16281.0))
+    (['0.2921', '0.2990', '–'], ['16,281', '1,500'], ['0.86', '16,281'])
     """
-    found = []
-    for j in range(n_columns):
-        cells = [row[j] for row in rows if j < len(row) and row[j] is not None]
-        found.append(bool(cells) and all(is_number(c) for c in cells))
-    return found
+    alone = [cell(c) for c in cells]
+    sizes = [abs(c) for c in cells if _is_finite(c) and c != 0]
+    if not is_figures(cells) or not sizes or max(sizes) >= 1e15 or min(sizes) < 1e-4:
+        return alone
+    commas = "," if max(sizes) >= 10_000 else ""
+    if all(size == int(size) for size in sizes):
+        return [f"{int(c):{commas}}" if _is_finite(c) else text for c, text in zip(cells, alone, strict=True)]
+    if max(sizes) > 1000 * min(sizes):
+        return alone
+    decimals = max(len(text.partition(".")[2]) for text in alone)
+    decimals = min(decimals, max(0, 3 - math.floor(math.log10(max(sizes)))))
+    return [f"{c:{commas}.{decimals}f}" if _is_finite(c) else text for c, text in zip(cells, alone, strict=True)]
+
+
+def _is_finite(value: Cell) -> TypeGuard[int | float]:
+    return is_number(value) and math.isfinite(value)
+
+
+def is_figures(cells: Sequence[Cell]) -> bool:
+    """Whether a column holds figures only (missing cells aside), and is set to the right.
+
+    >>> is_figures((1, None)), is_figures(("a", 1)), is_figures((None,))
+    (True, False, False)
+    """
+    known = [c for c in cells if c is not None]
+    return bool(known) and all(is_number(c) for c in known)
 
 
 def label(name: str) -> str:

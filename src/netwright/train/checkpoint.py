@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from netwright.core.errors import DataError
@@ -19,7 +19,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any])
     """Write named tensors and JSON values as one file."""
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with writing(path) as temporary:
-        save_file(whole, temporary, metadata={"netwright": json.dumps(values)})
+        temporary.write_bytes(save(whole, metadata={"netwright": json.dumps(values)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -46,6 +46,8 @@ def save_checkpoint(path: Path, state: State) -> None:
         for index, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{player}/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
     values = {
+        "seed": state.seed,
+        "steps_per_epoch": state.steps_per_epoch,
         "step": state.step,
         "epoch": state.epoch,
         "stop": state.stop,
@@ -63,8 +65,20 @@ def load_checkpoint(path: Path, state: State) -> None:
         DataError: the file is damaged, or belongs to another training.
     """
     tensors, values = load_tensors(path)
-    if values["settings"] != json.loads(state.settings.model_dump_json()):
-        raise DataError(f"{path} belongs to a training with other settings; remove it to start this training afresh")
+    present = (json.loads(state.settings.model_dump_json()), state.seed, state.steps_per_epoch)
+    if (values.get("settings"), values.get("seed"), values.get("steps_per_epoch")) != present:
+        raise DataError(
+            f"{path} belongs to a training with other settings, another seed or other rows; remove it to start this training afresh"
+        )
+    try:
+        _restore(state, tensors, values)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} does not fit this network ({error}); remove it to start this training afresh"
+        ) from error
+
+
+def _restore(state: State, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     parts: dict[str, dict[str, Tensor]] = {"net": {}, "hook": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")

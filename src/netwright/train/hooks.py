@@ -67,6 +67,19 @@ def current_weights(state: State) -> dict[str, Tensor]:
     return state.group("average") or {k: p.detach() for k, p in state.net.named_parameters()}
 
 
+def handed_out(state: State) -> dict[str, Tensor]:
+    """`current_weights`, and the buffers that belong to them."""
+    return {**dict(state.net.named_buffers()), **current_weights(state)}
+
+
+@torch.no_grad()
+def set_weights(net: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy named parameters and buffers into a network (unlike `load_state_dict`, also shared and unsaved ones)."""
+    own = {**dict(net.named_buffers()), **dict(net.named_parameters())}
+    for name, tensor in weights.items():
+        own[name].copy_(tensor)
+
+
 @torch.no_grad()
 def outputs_of(
     net: torch.nn.Module,
@@ -84,8 +97,8 @@ def outputs_of(
     was_training = net.training
     net.eval()
     called = _With()
-    index = torch.arange(len(block))
-    outputs = torch.cat([objective.predict(called, block.take(part).x) for part in index.split(batch_size)])
+    parts = torch.split(torch.arange(len(block)), batch_size)
+    outputs = torch.cat([objective.predict(called, block.take(part).x) for part in parts])
     net.train(was_training)
     return outputs
 
@@ -142,8 +155,7 @@ class KeepBest(Quiet):
         best = state.values.get("best")
         if math.isfinite(value) and (best is None or value < best[0]):
             state.values["best"] = [value, state.epoch]
-            weights = {**dict(state.net.named_buffers()), **current_weights(state)}
-            state.tensors |= {f"best/{k}": v.clone() for k, v in weights.items()}
+            state.tensors |= {f"best/{k}": v.clone() for k, v in handed_out(state).items()}
         elif self.patience is not None and state.epoch - (best[1] if best else 0) >= self.patience:
             state.stop = f"no better {self.key.replace('_', ' ')} for {self.patience} epochs"
 

@@ -99,13 +99,18 @@ def _update(state: State, player: nn.Module, optimizer: torch.optim.Optimizer, l
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     limit = state.settings.clip_norm or math.inf
-    norm = nn.utils.clip_grad_norm_(player.parameters(), limit)
+    norm = nn.utils.clip_grad_norm_(player.parameters(), limit).item()
+    if not math.isfinite(norm):
+        raise TrainingError(
+            f"the gradient became {norm} at step {state.step} (loss {value:g}); lower the learning rate "
+            f"({state.settings.learning_rate:g}) or look for infinite or huge values among the inputs"
+        )
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
     sums = state.values.setdefault("sums", [0.0, 0.0, 0])
     sums[0] += value
-    sums[1] += float(norm)
+    sums[1] += norm
     sums[2] += 1
 
 

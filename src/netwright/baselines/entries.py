@@ -1,0 +1,64 @@
+"""The galleries of classic methods, and of what is asked of a trained network beside them."""
+
+from netwright.core.entry import Entry, Gallery
+
+_FIT = "netwright.baselines.tables:baseline"
+
+BASELINES = Gallery(
+    "baseline",
+    [
+        Entry(
+            "dummy",
+            "ignores the inputs: the class shares, or the mean, of the training rows",
+            "Pedregosa et al. (2011)",
+            _FIT,
+            needs=("data",),
+            options={"name": "dummy"},
+        ),
+        Entry(
+            "linear",
+            "logistic or ridge regression, its penalty chosen on validation rows",
+            "Cox (1958); Hoerl and Kennard (1970)",
+            _FIT,
+            needs=("data",),
+            options={"name": "linear"},
+        ),
+        Entry(
+            "gradient-boosting",
+            "histogram gradient boosting of trees, stopped early on validation rows",
+            "Friedman (2001); Ke et al. (2017)",
+            _FIT,
+            needs=("data",),
+            options={"name": "gradient-boosting"},
+        ),
+    ],
+)
+"""Contenders on the same rows as the network. Each fits on training rows and is measured on test rows."""
+
+COMPARISONS = Gallery(
+    "comparison",
+    [
+        Entry(
+            "comparison",
+            "test scores of network and baselines with intervals, a paired test, and which one to use",
+            "Efron (1979); McNemar (1947); Dietterich (1998)",
+            "netwright.baselines.compare:comparison",
+            needs=("model", "data", "predictions", "link"),
+        ),
+        Entry(
+            "calibration",
+            "whether probabilities come true as often as they say, and whether intervals cover what they promise",
+            "Guo et al. (2017); Vovk, Gammerman and Shafer (2005)",
+            "netwright.baselines.calibration:calibration",
+            needs=("model", "data", "link"),
+        ),
+        Entry(
+            "errors",
+            "confusion or residuals, the worst errors as rows, and the slices of the data where they gather",
+            "Chung et al. (2019), Slice Finder",
+            "netwright.baselines.errors:errors",
+            needs=("model", "data", "link"),
+        ),
+    ],
+)
+"""What is asked of a trained network on the test rows."""

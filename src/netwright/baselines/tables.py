@@ -1,0 +1,168 @@
+"""Classic methods on the rows of a `Data`: fitted on its training rows, measured on its test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from netwright.baselines.classic import METHODS, Rows, Task, category_columns, check, matrix
+from netwright.baselines.entries import BASELINES
+from netwright.baselines.intervals import Score, bootstrap, paired
+from netwright.baselines.words import shown
+from netwright.core.finding import Cell, Finding, Table
+from netwright.data.answers import answers
+from netwright.data.batch import Inputs
+from netwright.data.data import Data, Part
+from netwright.data.encode import encode_inputs
+from netwright.losses.metrics import check_metric, greater_is_better, metrics_for
+from netwright.model import Subject
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A baseline that was fitted on training rows.
+
+    Args:
+        name: its entry in BASELINES.
+        pipeline: the scikit-learn pipeline; it takes `classic.matrix` of encoded inputs.
+        data: the rows it was fitted on, and the specs by which new ones are encoded.
+        chosen: what was chosen on validation rows.
+        seed, budget_seconds: with which it can be fitted again.
+    """
+
+    name: str
+    pipeline: Any = field(repr=False)
+    data: Data = field(repr=False)
+    chosen: Mapping[str, Cell] = field(default_factory=dict)
+    seed: int = 0
+    budget_seconds: float = 60.0
+
+    def predict(self, part: Part) -> np.ndarray:
+        """Probabilities (N, C) in the order of `target.classes`, or values (N,), of the rows of one part."""
+        return self.predict_encoded(self.data.block(part).x)
+
+    def predict_frame(self, frame: pl.DataFrame) -> np.ndarray:
+        """The same of raw rows."""
+        return self.predict_encoded(encode_inputs(frame, self.data.spec))
+
+    def predict_table(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Raw rows as `netwright predict` would answer them: row, prediction, p_<class>..."""
+        return answers(self.predict_frame(frame), self.data.target)
+
+    def predict_encoded(self, x: Inputs) -> np.ndarray:
+        """The same of rows that are tensors already."""
+        rows = matrix(x, self.data.spec)
+        if self.data.target.is_number:
+            values: np.ndarray = np.asarray(self.pipeline.predict(rows), dtype=np.float64)
+            return values
+        found = np.zeros((len(rows), len(self.data.target.classes)))
+        found[:, self.pipeline.classes_.astype(np.int64)] = self.pipeline.predict_proba(rows)
+        return found
+
+
+def fit_baseline(name: str, data: Data, *, seed: int = 0, budget_seconds: float = 60.0) -> Fitted:
+    """Fit a classic method on the training rows; validation rows choose its penalty or end its rounds.
+
+    The same arguments give the same predictions: the budget bounds the work by fixed prices, not by the clock.
+
+    Args:
+        name: an entry of BASELINES.
+        data: split rows of a table, or tensors (flattened, each element a number).
+
+    Raises:
+        UsageError: no such baseline.
+        DataError: no training rows, or rows of one class only.
+    """
+    name = BASELINES[name].name
+    n_classes = 0 if data.target.is_number else len(data.target.classes)
+    train, valid = _rows(data, "train"), _rows(data, "valid")
+    if n_classes and len(valid):
+        keep = np.isin(valid.y, train.y)
+        valid = Rows(valid.x[keep], valid.y[keep], None if valid.weight is None else valid.weight[keep])
+    task = Task(train, valid, category_columns(data.spec), n_classes, seed, budget_seconds)
+    check(task)
+    method = METHODS[name](task)
+    return Fitted(name, method.pipeline, data, method.chosen, seed, budget_seconds)
+
+
+def _rows(data: Data, part: Part) -> Rows:
+    return Rows(matrix(data.block(part).x, data.spec), data.y(part), part_weight(data, part))
+
+
+def part_weight(data: Data, part: Part = "test") -> np.ndarray | None:
+    """Weights (N,) of the rows of a part in metrics, or None."""
+    weight = data.block(part).weight
+    return None if weight is None else weight.double().numpy()
+
+
+def baseline(subject: Subject, *, budget_seconds: float, seed: int, name: str) -> Finding:
+    """Fit a baseline and measure it on the test rows."""
+    return describe(fit_baseline(name, subject.need("data"), seed=seed, budget_seconds=budget_seconds), subject.metric)
+
+
+def describe(fitted: Fitted, metric: str = "") -> Finding:
+    """What a fitted baseline is worth on the test rows: `pass` where it learned something, `warn` where it did not.
+
+    Args:
+        fitted: of `fit_baseline`.
+        metric: the one that decides; by default the task's first.
+    """
+    data, entry = fitted.data, BASELINES[fitted.name]
+    metric, names = check_metric(metric or None, data.target), metrics_for(data.target.task)
+    y, prediction, weight = data.y("test"), fitted.predict("test"), part_weight(data)
+    scores = bootstrap(names, y, prediction, seed=fitted.seed, weight=weight)
+    learned, p_value = _learned(fitted, metric, prediction)
+    title = f"{fitted.name}: {', '.join(shown(n, scores[n]) for n in _first(metric, scores))} on {len(y):,} test rows"
+    expected = {} if p_value is None else {"p_value_against_dummy": p_value}
+    return Finding(
+        probe=fitted.name,
+        family="baselines",
+        verdict="info" if learned is None else "pass" if learned else "warn",
+        title=title if learned in (None, True) else f"{title}: no better than ignoring the inputs",
+        measured={n: s.value for n, s in scores.items()} | expected | dict(fitted.chosen),
+        expected=""
+        if learned is None
+        else "a better score than the dummy, which ignores the inputs (paired test, p < 0.05)",
+        why="A network must beat what a simple method reaches on the same rows, or it does not pay.",
+        todo=_advice(fitted, learned),
+        tables=(score_table({fitted.name: scores}),),
+        reference=entry.reference,
+        seed=fitted.seed,
+    )
+
+
+def _learned(fitted: Fitted, metric: str, prediction: np.ndarray) -> tuple[bool | None, float | None]:
+    """Whether it is better than the dummy in the metric, with the p-value; None for the dummy itself."""
+    if fitted.name == "dummy":
+        return None, None
+    data = fitted.data
+    nothing = fit_baseline("dummy", data).predict("test")
+    test = paired(metric, data.y("test"), prediction, nothing, fitted.seed, weight=part_weight(data))
+    better = test.difference > 0 if greater_is_better(metric) else test.difference < 0
+    return better and test.p_value < 0.05, test.p_value
+
+
+def _advice(fitted: Fitted, learned: bool | None) -> str:
+    if learned is False:
+        return "Check that the columns can say anything about the target, and that there are enough rows."
+    rounds, most = fitted.chosen.get("rounds"), fitted.chosen.get("rounds_at_most")
+    if rounds is not None and rounds == most:
+        return f"It was still gaining at its last round ({rounds}); with more --minutes it may do better."
+    return ""
+
+
+def _first(metric: str, scores: Mapping[str, Score]) -> list[str]:
+    """The metrics of a title: the one that decides, and one that everybody knows."""
+    known = [metric, *(n for n in ("accuracy", "r2") if n in scores and n != metric)]
+    return [n for n in known if n in scores]
+
+
+def score_table(scores: Mapping[str, Mapping[str, Score]]) -> Table:
+    """Contenders x metrics, each cell a value with its 95 % interval."""
+    names = list(dict.fromkeys(n for each in scores.values() for n in each))
+    rows = [(who, *(shown("", each[n]) if n in each else None for n in names)) for who, each in scores.items()]
+    return Table(title="Test scores with 95 % bootstrap intervals", columns=("contender", *names), rows=tuple(rows))

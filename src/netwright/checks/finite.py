@@ -1,0 +1,106 @@
+"""Whether outputs are finite: on all training rows, and at the edges of what each input can be."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+
+import torch
+
+from netwright.checks.fresh import objective_of, sealed, some_rows
+from netwright.core.finding import Finding, Table, Verdict
+from netwright.core.spec import CategoryField, NumberField, VectorField
+from netwright.data.batch import Block, Inputs
+from netwright.model import Subject
+from netwright.train.hooks import outputs_of
+
+
+def predictions_finite(subject: Subject, *, budget_seconds: float = 10.0, seed: int = 0, rows: int = 32) -> Finding:
+    """Whether the outputs are finite on all training rows, and on rows in which one input after the other is at its lowest,
+    its highest, ten spreads beyond, missing, or unknown.
+
+    Args:
+        subject: recipe or model, and data.
+        budget_seconds: a guard over the inputs, which are taken in their order.
+        seed: of the network and of the rows.
+        rows: on which the edges are tried.
+
+    Source: Goodfellow, Bengio and Courville (2016), section 4.1, on overflow and underflow.
+    """
+    deadline = time.monotonic() + budget_seconds
+    objective = objective_of(subject)
+    with sealed(seed, "predictions-finite"), torch.no_grad():
+        net = copy.deepcopy(subject.model.module) if subject.model else subject.fresh(seed)
+        block: Block = subject.need("data").block("train")
+        outputs = outputs_of(net, objective, Block(block.x))
+        wrong_rows = int((~outputs.isfinite().flatten(1).all(1)).sum())
+        sample = some_rows(subject, rows, seed, "predictions-finite").x
+        tried, wrong, late = 0, [], False
+        for field, edge, x in _edges(subject, sample, block.x):
+            late = time.monotonic() > deadline
+            if late:
+                break
+            tried += 1
+            bad = ~outputs_of(net, objective, Block(x)).isfinite().flatten(1).all(1)
+            if bad.any():
+                wrong.append((field, edge, float(bad.double().mean())))
+    verdict: Verdict = "fail" if wrong_rows or wrong else "pass"
+    if wrong_rows:
+        title = f"outputs are not finite on {wrong_rows:,} of {len(block):,} training rows"
+    elif wrong:
+        title = f"outputs are not finite where {wrong[0][0]} is {wrong[0][1]}" + (
+            f", and in {len(wrong) - 1} more cases" if len(wrong) > 1 else ""
+        )
+    else:
+        title = f"outputs are finite on all {len(block):,} training rows and in {tried} edge cases"
+    return Finding(
+        probe="predictions-finite",
+        family="checks",
+        verdict=verdict,
+        title=title + (" (out of time before the last of them)" if late else ""),
+        measured={
+            "rows": len(block),
+            "rows_not_finite": wrong_rows,
+            "edge_cases": tried,
+            "edge_cases_not_finite": len(wrong),
+        },
+        expected="finite outputs everywhere",
+        why="One output that is not a number spoils the mean loss of its batch, and with it all weights at once; later it is a "
+        "prediction that nobody can use.",
+        todo="Look for a division by zero, a logarithm, an exponential without a bound, or missing values that are not replaced."
+        if wrong_rows or wrong
+        else "",
+        tables=(Table(title="Edge cases", columns=("input", "value", "share of rows not finite"), rows=tuple(wrong)),)
+        if wrong
+        else (),
+        reference="Goodfellow, Bengio and Courville (2016)",
+        seed=seed,
+    )
+
+
+def _edges(subject: Subject, sample: Inputs, everything: Inputs) -> Iterator[tuple[str, str, Inputs]]:
+    """Rows with one field at an edge: (field, edge, inputs)."""
+    spec = subject.model.spec if subject.model else subject.need("data").spec
+    for field in spec.fields:
+        name, column = spec.locate(field.name)
+        for edge, value in _values(field, everything[name]):
+            changed = sample[name].clone()
+            if column is None:
+                changed.fill_(value)
+            else:
+                changed[:, column] = value
+            yield field.name, edge, {**sample, name: changed}
+
+
+def _values(field: NumberField | CategoryField | VectorField, seen: torch.Tensor) -> list[tuple[str, float]]:
+    if isinstance(field, CategoryField):
+        return [("unknown", 0)]
+    if isinstance(field, NumberField):
+        far = 10 * field.scale
+        edges = {"at its lowest": field.low, "at its highest": field.high}
+        edges |= {"ten spreads below": field.low - far, "ten spreads above": field.high + far, "missing": float("nan")}
+        return list(edges.items())
+    low = field.low if field.low is not None else float(seen.min())
+    high = field.high if field.high is not None else float(seen.max())
+    return [("at its lowest", low), ("at its highest", high)]

@@ -1,0 +1,60 @@
+"""What is strange in rows that are to be predicted: said, never guessed away."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from netwright.core.spec import CategoryField, InputSpec, NumberField, TargetSpec
+from netwright.data.cells import counted, is_missing_word, to_days, to_labels, to_numbers, to_text
+from netwright.data.read import Look
+from netwright.report.text import plain
+
+SHOWN = 8
+
+
+def notes(looked: Look, spec: InputSpec, target: TargetSpec) -> list[str]:
+    """One sentence each: what reading noticed, columns that are ignored, cells that the model cannot know.
+
+    Raises nothing: missing columns are refused by the encoder.
+    """
+    found = list(looked.warnings)
+    frame = looked.frame
+    extra = [n for n in frame.columns if n not in spec.names and n != target.name]
+    if extra:
+        shown = ", ".join(map(repr, extra[:SHOWN])) + (f", and {len(extra) - SHOWN} more" if len(extra) > SHOWN else "")
+        found.append(f"{counted(len(extra), 'column')} not used by the model: {shown}")
+    for field in spec.fields:
+        if isinstance(field, CategoryField):
+            found += _strange_categories(frame[field.name], field)
+        elif isinstance(field, NumberField):
+            found += _strange_numbers(frame[field.name], field)
+    return [plain(note) for note in found]
+
+
+def _strange_categories(column: pl.Series, field: CategoryField) -> list[str]:
+    labels = to_labels(column)
+    strange = labels.filter(labels.is_not_null() & ~labels.is_in(list(field.categories)))
+    found = []
+    if len(strange):
+        kinds = strange.value_counts(sort=True, name="n")[column.name].to_list()
+        shown = ", ".join(repr(k[:40]) for k in kinds[:3]) + (", ..." if len(kinds) > 3 else "")
+        found.append(f"column {field.name!r}: {counted(len(strange), 'cell')} of a category that training rows did not have ({shown}), taken as unknown")
+    if labels.null_count() and "" not in field.categories:
+        found.append(f"column {field.name!r}: {counted(labels.null_count(), 'missing cell')}, of which training rows had none, taken as unknown")
+    return found
+
+
+def _strange_numbers(column: pl.Series, field: NumberField) -> list[str]:
+    numbers = to_days(column) if field.kind == "date" else to_numbers(column)
+    found = []
+    unread = pl.Series(column.name, [], dtype=pl.String)
+    if column.dtype == pl.String:
+        text = to_text(column)
+        unread = text.filter(numbers.is_null() & ~is_missing_word(text))
+    if len(unread):
+        what = "date" if field.kind == "date" else "finite number"
+        found.append(f"column {field.name!r}: {counted(len(unread), 'cell')} that {'is' if len(unread) == 1 else 'are'} no {what} ({unread[0][:40]!r}), taken as missing")
+    missing = numbers.null_count() - len(unread)
+    if missing and not field.missing:
+        found.append(f"column {field.name!r}: {counted(missing, 'missing cell')}, of which training rows had none")
+    return found

@@ -1,0 +1,94 @@
+"""`netwright predict`: new rows in, predictions out. Imports no more than that needs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netwright.cli.options import Debug, ModelPath, command
+from netwright.cli.paths import check_output, model_folder
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_PIECE = 1 << 15
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+
+@command
+def predict(
+    model: ModelPath,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Rows to predict (CSV, TSV, JSON lines, Parquet), with the columns of the training file in any order; "
+            "further columns are ignored.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help=f"Where the predictions go: a file that ends in {', '.join(SUFFIXES)}. An existing one is replaced, whole or "
+            "not at all. By default they are printed as CSV.",
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Predict new rows.
+
+    Classes: columns row, prediction and p_<class> for each class (calibrated probabilities). Numbers: row, prediction,
+    lower and upper (an interval that covers 90 %). Rows are numbered from 0 in the order of DATA. What was strange in the
+    rows is said on stderr.
+
+    \b
+    Examples:
+      netwright predict runs/adult new.csv -o predictions.csv
+      netwright predict runs/adult/model new.parquet -o predictions.parquet
+      netwright predict runs/adult new.csv | head
+    """
+    check_output(output, "--output", SUFFIXES, inputs=(data,))
+    folder = model_folder(model)
+    from netwright.cli.notes import notes
+    from netwright.data.read import look
+
+    looked = look(data)
+    from netwright.model import Model  # after the rows were read, which costs no torch
+
+    trained = Model.load(folder)
+    table = trained.predict_table(looked.frame)
+    for note in notes(looked, trained.spec, trained.target):
+        print(f"note: {note}", file=sys.stderr)
+    if output is None:
+        print_csv(table)
+    else:
+        write_table(table, output)
+        print(f"{len(table):,} predictions written to {output}", file=sys.stderr)
+    return 0
+
+
+def print_csv(table: pl.DataFrame) -> None:
+    """On stdout, piece by piece: one large write to an unbuffered stdout would not notice that its reader went away."""
+    text = table.write_csv()
+    for start in range(0, len(text), _PIECE):
+        sys.stdout.write(text[start : start + _PIECE])
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a table in the format that the suffix names, whole or not at all."""
+    from netwright.core.files import writing
+
+    suffix = path.suffix.lower()
+    with writing(path) as temporary, temporary.open("wb") as file:
+        if suffix == ".parquet":
+            table.write_parquet(file)
+        elif suffix in (".jsonl", ".ndjson"):
+            table.write_ndjson(file)
+        else:
+            table.write_csv(file, separator="\t" if suffix == ".tsv" else ",")

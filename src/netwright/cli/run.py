@@ -1,0 +1,259 @@
+"""`netwright run` and `netwright resume`: the main job from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from netwright.cli.galleries import galleries
+from netwright.cli.gate import Gate
+from netwright.cli.options import Debug, FailOn, Seed, Verbose, command
+from netwright.cli.outcome import interrupted
+from netwright.core.errors import SetupError, UsageError, nearest, unknown
+from netwright.losses.entries import METRICS
+
+if TYPE_CHECKING:
+    from netwright.core.finding import Finding
+    from netwright.workflow.main import Result
+
+STAGES = ("overparametrise", "regularise")
+"""Findings of the training, which are no members of a gallery."""
+
+
+@command
+def run(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), or .parquet.", show_default=False
+        ),
+    ],
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The run's folder; an existing one is refused. By default runs/<data>-<time>."),
+    ] = None,
+    minutes: Annotated[float, typer.Option(metavar="M", help="Time for the whole run.")] = 10.0,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"What drives every choice: {', '.join(METRICS)}. By default log-loss for classes and rmse for numbers.",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=KIND",
+            help="What a column holds, where the guess is wrong: number, integer, category, date, text, identifier, constant. "
+            "May be repeated. By default every kind is guessed and shown.",
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Leave a column out. May be repeated. By default none is."),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="binary, classes or number. By default guessed from the target and shown."),
+    ] = None,
+    split_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column that says which rows train, validate (valid, val, dev) and test. By default the split is "
+            "random, the same share of each class in every part.",
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Rows with the same value stay in one part (patients, customers). By default off."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The newest rows by this column are the test rows. By default off."),
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STEP",
+            help="Leave out a step: baselines, check, attack or explain. May be repeated. By default none is.",
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small budget, at most a minute, for a first look; the same steps. By default off.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on where a failed check would stop the run. By default off.")
+    ] = False,
+    fail_on: FailOn = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The plan.json of an earlier run of the same data: its measured choices are replayed, so that the same seed "
+            "gives the same weights. By default choices are measured.",
+        ),
+    ] = None,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> int:
+    """The main job: from a table to a network and a report.
+
+    Looks at the data, splits it, trains classic methods first, designs a network, checks it, trains it in two stages,
+    calibrates it, compares all of them on the same test rows, attacks and explains the network, and writes a report.
+    Where a classic method is better, it says so.
+
+    \b
+    Examples:
+      netwright run adult.csv --target income
+      netwright run adult.csv --target income --split-column split --out runs/adult
+      netwright run houses.parquet --target price --metric mae --drop id --kind rooms=integer
+      netwright run data.csv --target y --quick                       a first look in a minute
+
+    \b
+    The folder then holds:
+      report.html      all findings, for somebody who was not there
+      summary.json     the figures, for programs
+      model/           for: netwright predict FOLDER/model new.csv
+      baseline.py      trains and applies the best classic method on the same split
+    """
+    if not 0 < minutes < float("inf"):
+        raise UsageError(f"--minutes {minutes:g}: expected a number above 0, such as --minutes 10")
+    settings: dict[str, Any] = {
+        "metric": _one_of(metric, f"--metric {metric}", "metric", METRICS),
+        "kinds": _kinds(kind or []),
+        "task": _task(task),
+        "drop": tuple(drop or ()),
+        "skip": tuple(skip or ()),
+        "minutes": minutes,
+        "seed": seed,
+        "group": group,
+        "time": time,
+        "split_column": split_column,
+        "quick": quick,
+        "force": force,
+    }
+    gate = _gate(fail_on)
+    if plan is not None:
+        _check_plan(plan)
+
+    def start(listener: Callable[[dict[str, Any]], None]) -> Result:
+        from netwright.workflow.main import run as start_run
+
+        return start_run(data, target=target, out=out, listener=listener, plan=plan, **settings)
+
+    return _watch(start, gate, verbose)
+
+
+@command
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was interrupted.", show_default=False)],
+    fail_on: FailOn = None,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> int:
+    """Go on with a run that was interrupted.
+
+    At any moment, and by anything. It ends with the same weights as a run that was never interrupted. A finished run only writes its report again.
+
+    \b
+    Example:
+      netwright resume runs/adult
+    """
+    from netwright.cli.paths import run_folder
+
+    gate, found = _gate(fail_on), run_folder(folder)
+
+    def start(listener: Callable[[dict[str, Any]], None]) -> Result:
+        from netwright.workflow.main import resume as go_on
+
+        return go_on(found, listener=listener)
+
+    return _watch(start, gate, verbose)
+
+
+class _Watch:
+    """Passes events on to the terminal, and remembers the run's folder, which an interrupted user must know."""
+
+    def __init__(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        self.listener, self.folder = listener, ""
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        self.folder = str(event.get("folder") or self.folder)
+        self.listener(event)
+
+    @property
+    def advice(self) -> str:
+        """How to go on; empty where there is no folder yet."""
+        return f"go on with: netwright resume {self.folder}" if self.folder else "nothing was written"
+
+
+def _watch(start: Callable[[Callable[[dict[str, Any]], None]], Result], gate: Gate, verbose: bool) -> int:
+    """Run with progress on the terminal; gives the exit code."""
+    from netwright.report.terminal import Terminal
+
+    watch = None
+    try:
+        with Terminal(verbose=verbose) as terminal:
+            watch = _Watch(terminal)
+            result = start(watch)
+    except KeyboardInterrupt as error:
+        raise interrupted(error, watch.advice if watch else "") from error
+    except (SetupError, OSError, MemoryError) as error:
+        if watch and watch.folder:
+            error.add_note(f"what was done so far is kept; when this is mended, {watch.advice}")
+        raise
+    findings: list[Finding] = [f for found in result.findings.values() for f in found]
+    return gate.code(findings)
+
+
+def _gate(fail_on: list[str] | None) -> Gate:
+    return Gate(fail_on, [*STAGES, *(name for entries in galleries().values() for name in entries)])
+
+
+def _one_of(value: str | None, option: str, what: str, known: Any) -> str | None:
+    if value is not None and value not in known:
+        raise UsageError(f"{option}: " + unknown(what, value, known))
+    return value
+
+
+def _task(task: str | None) -> str | None:
+    from netwright.core.spec import Task
+
+    return _one_of(task, f"--task {task}", "task", get_args(Task))
+
+
+def _kinds(pairs: list[str]) -> dict[str, str]:
+    """`age=number` as a mapping; a column's name may hold "=", a kind never does."""
+    from netwright.core.spec import ColumnKind
+
+    kinds: dict[str, str] = {}
+    for pair in pairs:
+        column, equals, value = pair.rpartition("=")
+        if not equals or not column:
+            raise UsageError(f"--kind {pair}: expected COLUMN=KIND, such as --kind age=number")
+        if kinds.get(column, value) != value:
+            raise UsageError(f"--kind {pair}: {column!r} is already set to {kinds[column]!r}; give one kind")
+        _one_of(value, f"--kind {column}={value}", "kind of column", get_args(ColumnKind))
+        kinds[column] = value
+    return kinds
+
+
+def _check_plan(path: Path) -> None:
+    """Refuse what is no plan before a folder is made."""
+    from netwright.core.errors import DataError
+    from netwright.core.files import read_json
+
+    if path.is_dir():
+        close = path / "plan.json"
+        raise UsageError(f"--plan {path}: that is a folder" + (f"; did you mean {close}?" if close.is_file() else ""))
+    if not path.exists() and path.parent.is_dir():
+        close_names = nearest(path.name, [p.name for p in path.parent.iterdir()])
+        raise DataError(f"--plan {path}: there is no such file" + (f"; did you mean {path.parent / close_names[0]}?" if close_names else ""))
+    if not isinstance(read_json(path), dict):
+        raise DataError(f"--plan {path}: that is JSON, but no plan; expected the plan.json of a run")

@@ -1,0 +1,148 @@
+"""A data file -> a polars frame, with what was noticed on the way. Every file that is no table is refused with advice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from netwright.core.errors import DataError, SetupError
+from netwright.data.cells import counted, typed
+from netwright.data.delimited import DELIMITERS, read_delimited
+from netwright.data.frames import from_any, settled
+from netwright.data.raw import MAX_BYTES, check_path, format_of, read_text
+
+__all__ = ["Look", "from_any", "look", "read_table"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What reading a file gave.
+
+    Args:
+        frame: all rows in the file's order; numbers as numbers, everything else as strings, missing cells as null.
+        warnings: what was noticed or changed, one sentence each.
+        format: such as "CSV (comma)", "JSON lines", "Parquet".
+    """
+
+    frame: pl.DataFrame
+    warnings: tuple[str, ...]
+    format: str
+
+
+def look(path: str | Path, *, limit: int = MAX_BYTES) -> Look:
+    """Read CSV, TSV, JSON lines (each also .gz or .zst) or Parquet, told apart by suffix.
+
+    In delimited text a column becomes a number where every cell is one or is missing (`cells.typed`); a column with leading
+    zeros stays text. Parquet and JSON lines keep the types that they state.
+
+    Args:
+        path: the file.
+        limit: the most bytes, decompressed, that are read.
+
+    Raises:
+        DataError: it is missing, not a table, damaged, not UTF-8, ragged, without rows, nested, or too large.
+        SetupError: it may not be read.
+    """
+    path = Path(path)
+    form = format_of(path) if path.suffix or path.is_file() else ""
+    check_path(path, limit)
+    warnings: list[str] = []
+    if form == "parquet":
+        frame, what = _parquet(path, limit), "Parquet"
+    elif form == "jsonl":
+        frame, what = _jsonl(path, read_text(path, limit)), "JSON lines"
+    else:
+        frame, warnings, what = _delimited(path, limit)
+    if not frame.height:
+        raise DataError(f"{path} has no rows; at least one was expected")
+    if not frame.width:
+        raise DataError(f"{path} has no columns; at least one was expected")
+    frame, notes = settled(frame)
+    return Look(frame, (*warnings, *notes), what)
+
+
+def read_table(path: str | Path, *, limit: int = MAX_BYTES) -> pl.DataFrame:
+    """The frame of `look`."""
+    return look(path, limit=limit).frame
+
+
+def _delimited(path: Path, limit: int) -> tuple[pl.DataFrame, list[str], str]:
+    is_tsv = any(s.lower() in (".tsv", ".tab") for s in path.suffixes[-2:])
+    frame, delimiter, warnings = read_delimited(read_text(path, limit), str(path), "\t" if is_tsv else None)
+    columns = []
+    for column in frame.iter_columns():
+        values, notes = typed(column, decimal_comma=delimiter == ";")
+        columns.append(values)
+        warnings += notes
+    return pl.DataFrame(columns), warnings, "TSV" if is_tsv else f"CSV ({DELIMITERS[delimiter]})"
+
+
+def _parquet(path: Path, limit: int) -> pl.DataFrame:
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"PAR1":
+                raise DataError(
+                    f"{path} is named Parquet but does not begin as one; take the right suffix, or get the file again"
+                )
+        lazy = pl.scan_parquet(path, glob=False)
+        width = len(lazy.collect_schema())
+        n_rows = int(lazy.select(pl.len()).collect().item())
+        if n_rows * width * 8 > limit:
+            what = f"{n_rows:,} rows of {counted(width, 'column')}, more than the {limit:,} bytes that are read"
+            raise DataError(f"{path} unpacks to {what}; take a sample of its rows, or drop columns")
+        return pl.read_parquet(path, glob=False)
+    except PermissionError as error:
+        raise SetupError(f"no permission to read {path}; allow it with: chmod u+r {path}") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} is damaged or no Parquet file ({error}); copy or download it again") from error
+
+
+def _jsonl(path: Path, data: bytes) -> pl.DataFrame:
+    if data[:_SHOWN].lstrip().startswith(b"["):
+        raise DataError(
+            f"{path} is one JSON array; expected JSON lines: one object a line, without brackets and commas around"
+        )
+    try:
+        return pl.read_ndjson(data, infer_schema_length=None)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path}: {_broken_line(data) or error}") from error
+
+
+_SHOWN = 60
+
+
+def _broken_line(data: bytes) -> str:
+    """Which line of JSON lines is broken and why; empty where none is."""
+    types: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        shown = line.decode(errors="replace").strip()[:_SHOWN]
+        try:
+            row = json.loads(line, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            return f'line {number:,} is not valid JSON ({error}): {shown!r}; expected one object such as {{"age": 39}} a line'
+        if not isinstance(row, dict):
+            return f'line {number:,} holds {shown!r}; expected one object such as {{"age": 39}} a line'
+        for key, value in row.items():
+            kind = (
+                "nothing"
+                if value is None
+                else "true or false"
+                if isinstance(value, bool)
+                else _JSON.get(type(value), "text")
+            )
+            first = types.setdefault(key, (kind, number)) if value is not None else (kind, number)
+            if first[0] != kind:
+                return f"column {key!r} holds {first[0]} on line {first[1]:,} but {kind} on line {number:,}; write one kind of cell"
+    return ""
+
+
+_JSON = {int: "a number", float: "a number", list: "a list", dict: "an object"}
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number; write null")

@@ -1,0 +1,411 @@
+"""Scikit-learn shells over Recipe -> Model: `Classifier` and `Regressor` fit frames or arrays."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import polars as pl
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from netwright.baselines.calibrate import conformal_margin, fit_temperature
+from netwright.core.errors import UsageError
+from netwright.core.seed import numpy_generator
+from netwright.core.spec import ColumnKind, InputSpec, TargetSpec
+from netwright.data.batch import Block
+from netwright.data.cells import to_labels
+from netwright.data.data import Data
+from netwright.data.encode import encode_inputs, fit_inputs
+from netwright.data.infer import infer_kinds
+from netwright.data.read import from_any
+from netwright.losses.metrics import check_metric
+from netwright.model import Model, fit
+from netwright.recipes.book import design
+from netwright.recipes.recipe import Option, Recipe, Template
+from netwright.train.hooks import Clock, Quiet, Report
+from netwright.train.state import Row
+
+MIN_VALID = 16
+"""With fewer validation rows than this the choice of an epoch would be noise: training rows are used instead."""
+STEPS = 3000
+"""Steps that a designed training takes where the table is small; large tables take at least `MIN_EPOCHS` passes."""
+MIN_EPOCHS, MAX_EPOCHS = 20, 100
+_EATEN = ("number", "integer", "date", "category")
+
+
+class _TableEstimator(BaseEstimator):  # type: ignore[misc]
+    """What both estimators share: rows in, a recipe, a training, a Model."""
+
+    def __init__(
+        self,
+        *,
+        template: str | Template | None = None,
+        options: Mapping[str, Option] | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        dropout: float | None = None,
+        validation_fraction: float = 0.15,
+        patience: int | None = None,
+        metric: str | None = None,
+        random_state: Any = None,
+        minutes: float | None = None,
+        kinds: Mapping[str, ColumnKind] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.template = template
+        self.options = options
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.metric = metric
+        self.random_state = random_state
+        self.minutes = minutes
+        self.kinds = kinds
+        self.verbose = verbose
+
+    model_: Model
+    history_: list[Row]
+    n_iter_: int
+    validated_on_: Literal["validation rows", "training rows"]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        return tags
+
+    def _read(self, x: Any, *, reset: bool) -> tuple[pl.DataFrame, bool]:
+        """Rows as a frame, checked against the columns of `fit`; and whether they came as plain numbers."""
+        if nw.dependencies.is_into_dataframe(x):
+            validate_data(self, x, reset=reset, skip_check_array=True)
+            frame, plain = from_any(x), False
+        else:
+            array = validate_data(self, x, reset=reset, dtype=None, ensure_all_finite=False)
+            plain = array.dtype.kind in "biuf"
+            if plain:
+                array = check_array(array, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X", estimator=self)
+            frame = from_any(array)
+        if reset:
+            self._columns = frame.columns
+        frame.columns = self._columns
+        return frame, plain
+
+    def _spec(self, frame: pl.DataFrame, plain: bool) -> InputSpec:
+        """The inputs, fitted on the training rows; columns that cannot be learned from are left out, with a warning."""
+        if plain and not self.kinds:
+            return fit_inputs(frame, dict.fromkeys(frame.columns, "number"))
+        kinds: dict[str, ColumnKind] = {}
+        for name, guess in infer_kinds(frame, self.kinds).items():
+            if plain and name not in (self.kinds or {}):
+                kinds[name] = "number"
+            elif guess.kind in _EATEN:
+                kinds[name] = guess.kind
+            elif guess.kind != "constant":
+                warnings.warn(
+                    f"column {name!r} is left out: {guess.kind} ({guess.reason}); to use it: kinds={{{name!r}: 'category'}}",
+                    stacklevel=4,
+                )
+        return fit_inputs(frame, kinds)
+
+    def _recipe(self, spec: InputSpec, target: TargetSpec, n_train: int) -> Recipe:
+        """The designed recipe with what the user set."""
+        recipe, _ = design(spec, target, n_train)
+        if callable(self.template):
+            if self.options:
+                raise UsageError("options are those of a named template; give them to your function with functools.partial")
+            recipe = recipe.model_copy(update={"template": "custom", "options": {}})
+        elif self.template is not None:
+            recipe = recipe.model_copy(update={"template": self.template, "options": {}})
+        elif self.dropout is None:
+            recipe = recipe.with_options(dropout=0.2)
+        if self.dropout is not None:
+            recipe = recipe.with_options(dropout=self.dropout)
+        recipe = recipe.with_options(**(self.options or {}))
+        batch_size = min(self.batch_size or recipe.training.batch_size, n_train)
+        per_epoch = n_train // batch_size
+        epochs = self.epochs or int(np.clip(STEPS // per_epoch, MIN_EPOCHS, MAX_EPOCHS))
+        total = epochs * per_epoch
+        settings = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": self.learning_rate or recipe.training.learning_rate,
+            "weight_decay": 0.02 if self.weight_decay is None else self.weight_decay,
+            "warmup": min(50, total // 10),
+            "average": min(0.999, max(0.5, 1 - 20 / total)),
+            "patience": self.patience or max(10, epochs // 4),
+        }
+        return recipe.with_training(**settings)
+
+    def _split(self, strata: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Training and validation rows, stratified; both all rows where there are too few to hold some out."""
+        held = [
+            rng.permutation(np.flatnonzero(strata == s))[: round(self.validation_fraction * (strata == s).sum())]
+            for s in np.unique(strata)
+        ]
+        valid = np.sort(np.concatenate(held))
+        if len(valid) < MIN_VALID:
+            return np.arange(len(strata)), np.arange(len(strata))
+        return np.setdiff1d(np.arange(len(strata)), valid), valid
+
+    def _fit(
+        self, x: tuple[pl.DataFrame, bool], y: np.ndarray, target: TargetSpec, weight: np.ndarray | None
+    ) -> Block:
+        """Train; returns the validation rows."""
+        (frame, plain), seed = x, int(check_random_state(self.random_state).randint(2**31 - 1))
+        if not 0 <= self.validation_fraction < 1:
+            raise UsageError(f"validation_fraction is {self.validation_fraction}; expected 0 <= validation_fraction < 1")
+        train, valid = self._split(np.zeros(len(y)) if target.is_number else y, numpy_generator(seed, "validation"))
+        self.validated_on_ = "training rows" if len(train) == len(y) else "validation rows"
+        spec = self._spec(frame[train], plain)
+        block = Block(
+            encode_inputs(frame, spec),
+            torch.from_numpy(y),
+            None if weight is None else torch.from_numpy(weight / weight[train].mean()).float(),
+        )
+        parts = {"train": train, "valid": valid, "test": valid}
+        blocks = {}
+        for part, rows in parts.items():
+            batch = block.take(torch.from_numpy(rows))
+            blocks[part] = Block(batch.x, batch.y, batch.weight)
+        data = Data(None, spec, target, parts, _blocks=blocks)  # type: ignore[arg-type]
+        hooks: list[Quiet] = [Clock(time.monotonic() + 60 * self.minutes)] if self.minutes is not None else []
+        hooks += [Report(self._print)] if self.verbose else []
+        recipe, metric = self._recipe(spec, target, len(train)), check_metric(self.metric, target)
+        template = self.template if callable(self.template) else None
+        self.model_, state = fit(recipe, data, seed=seed, metric=metric, hooks=hooks, template=template)
+        self.history_, self.n_iter_ = state.history.rows, len(state.history.rows)
+        if "stopped_by_clock" in state.values:
+            warnings.warn(f"training ended early: {state.stop}; give it more minutes", ConvergenceWarning, stacklevel=3)
+        return blocks["valid"]
+
+    def _print(self, row: Row) -> None:
+        shown = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in row.items() if "loss" in k or "valid" in k)
+        print(f"epoch {row['epoch']}: {shown}, {row['seconds']:.2f} s")
+
+    def _predict(self, x: Any) -> np.ndarray:
+        check_is_fitted(self)
+        frame, _ = self._read(x, reset=False)
+        return self.model_.predict_encoded(encode_inputs(frame, self.model_.spec))
+
+
+def _weights(sample_weight: Any, n: int) -> np.ndarray | None:
+    """(N,) weights, or None for 1."""
+    if sample_weight is None:
+        return None
+    if np.ndim(sample_weight) == 0:
+        sample_weight = np.full(n, sample_weight)
+    weight: np.ndarray = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weight.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got {weight.ndim}D")
+    if len(weight) != n:
+        raise ValueError(f"sample_weight.shape == {weight.shape}, expected {(n,)}!")
+    if (weight < 0).any() or not weight.any():
+        raise ValueError("sample_weight must not be negative, and not all zero")
+    return weight
+
+
+def _column(y: Any, estimator: BaseEstimator) -> np.ndarray:
+    if y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
+    column: np.ndarray = column_or_1d(y, warn=True)
+    return column
+
+
+class Classifier(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
+    """A network that classifies rows of a table, with calibrated probabilities.
+
+    Args:
+        template: an entry of `netwright list templates`, a function (spec, target) -> nn.Module, or None for the designed one.
+        options: of a named (or the designed) template, such as {"width": 64}.
+        epochs, batch_size, learning_rate, weight_decay, dropout: of the training; None for designed values.
+        validation_fraction: share of rows, stratified, that choose the epoch and calibrate; with fewer than 16 of them
+            all rows train and choose (`validated_on_` says which).
+        patience: epochs without a better validation metric after which to stop.
+        metric: what chooses the epoch; None for log loss.
+        class_weight: None, "balanced", or a dict from class to weight.
+        random_state: an int for the same network each time, a RandomState, or None.
+        minutes: a limit for the training, which says so when it ended early.
+        kinds: kinds of columns that are guessed wrongly, such as {"zip": "category"}.
+        verbose: 1 prints a line per epoch.
+
+    Fitted: `classes_`, `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),
+    `validated_on_`.
+
+    >>> x = np.linspace(-1, 1, 80).reshape(-1, 1)
+    >>> net = Classifier(epochs=5, random_state=0).fit(x, np.where(x[:, 0] > 0, "high", "low"))
+    >>> net.predict([[0.9], [-0.9]]).tolist(), net.predict_proba(x).shape
+    (['high', 'low'], (80, 2))
+    """
+
+    def __init__(
+        self,
+        *,
+        template: str | Template | None = None,
+        options: Mapping[str, Option] | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        dropout: float | None = None,
+        validation_fraction: float = 0.15,
+        patience: int | None = None,
+        metric: str | None = None,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        random_state: Any = None,
+        minutes: float | None = None,
+        kinds: Mapping[str, ColumnKind] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            template=template,
+            options=options,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            metric=metric,
+            random_state=random_state,
+            minutes=minutes,
+            kinds=kinds,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    classes_: np.ndarray
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on rows X (a frame or an array (N, P)) and labels y (N,): strings, integers, booleans or whole floats.
+
+        Raises:
+            ValueError: y is no column of labels, or holds one class only.
+        """
+        frame, plain = self._read(X, reset=True)
+        labels = _column(y, self)
+        check_classification_targets(labels)
+        check_consistent_length(frame, labels)
+        weight = _weights(sample_weight, len(labels))
+        if self.class_weight is not None:
+            weight = (1.0 if weight is None else weight) * compute_sample_weight(self.class_weight, labels)
+        if weight is not None:
+            frame, labels, weight = frame.filter(weight > 0), labels[weight > 0], weight[weight > 0]
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y holds one class only ({self.classes_[0]!r}); a classifier needs at least two classes")
+        shares = np.bincount(codes, weights=weight) / (len(codes) if weight is None else weight.sum())
+        target = TargetSpec(
+            name=str(getattr(y, "name", None) or "target"),
+            task="binary" if len(self.classes_) == 2 else "classes",
+            classes=_class_names(self.classes_),
+            priors=tuple(shares.tolist()),
+        )
+        valid = self._fit((frame, plain), codes.astype(np.int64), target, weight)
+        self._calibrate(valid)
+        return self
+
+    def _calibrate(self, valid: Block) -> None:
+        """Temperature scaling on validation rows, unless they are all classified rightly: then no temperature is best."""
+        outputs, y = self.model_.outputs(valid.x), valid.y
+        assert y is not None
+        if self.validated_on_ == "validation rows" and bool((self.model_.loss.predict(outputs).argmax(1) != y).any()):
+            self.model_.temperature = fit_temperature(outputs, y, self.model_.loss, valid.weight)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (N, C) in the order of `classes_`."""
+        return self._predict(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row (N,)."""
+        labels: np.ndarray = self.classes_[self._predict(X).argmax(1)]
+        return labels
+
+
+class Regressor(RegressorMixin, _TableEstimator):  # type: ignore[misc]
+    """A network that predicts a number from rows of a table, with intervals.
+
+    Args:
+        template, options, epochs, batch_size, learning_rate, weight_decay, dropout, validation_fraction, patience, random_state,
+        minutes, kinds, verbose: as of `Classifier`.
+        metric: what chooses the epoch; None for RMSE.
+
+    Fitted: `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),
+    `validated_on_`.
+
+    >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> net = Regressor(epochs=20, random_state=0).fit(x, 100 + 5 * x[:, 0])
+    >>> net.score(x, 100 + 5 * x[:, 0]) > 0.9, net.predict_interval(x).shape
+    (True, (200, 2))
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on rows X (a frame or an array (N, P)) and values y (N,).
+
+        Raises:
+            ValueError: y is no column of finite numbers.
+        """
+        x = self._read(X, reset=True)
+        values = check_array(_column(y, self), ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
+        check_consistent_length(x[0], values)
+        weight = _weights(sample_weight, len(values))
+        frame = x[0]
+        if weight is not None:
+            frame, values, weight = frame.filter(weight > 0), values[weight > 0], weight[weight > 0]
+        center = float(np.average(values, weights=weight))
+        scale = float(np.sqrt(np.average((values - center) ** 2, weights=weight)))
+        target = TargetSpec(
+            name=str(getattr(y, "name", None) or "target"),
+            task="number",
+            center=center,
+            scale=scale if scale > 1e-12 * max(1.0, float(np.abs(values).max())) else 1.0,
+            low=float(values.min()),
+            high=float(values.max()),
+        )
+        valid = self._fit((frame, x[1]), values, target, weight)
+        if self.validated_on_ == "validation rows":
+            assert valid.y is not None
+            self.model_.margin = conformal_margin(valid.y.numpy() - self.model_.predict_encoded(valid.x))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values (N,) in the unit of y."""
+        return self._predict(X)
+
+    def predict_interval(self, X: Any) -> np.ndarray:
+        """Lower and upper end (N, 2) of an interval that holds 90 % of new values, from the errors on validation rows.
+
+        Raises:
+            ValueError: there were too few rows to hold some out.
+
+        Source: split conformal prediction, Lei et al. (2018).
+        """
+        values = self._predict(X)
+        if self.model_.margin is None:
+            raise ValueError(
+                f"no interval: it needs {MIN_VALID} validation rows, and there were too few; fit on more rows"
+            )
+        return np.stack([values - self.model_.margin, values + self.model_.margin], 1)
+
+
+def _class_names(classes: np.ndarray) -> tuple[str, ...]:
+    """Labels as a file would write them (1.0 as "1", True as "true"), or as Python does where that would merge two."""
+    names = to_labels(pl.Series(classes.tolist(), strict=False)).to_list()
+    plain = [str(c) for c in classes.tolist()]
+    return tuple(names if len(set(names)) == len(names) and None not in names else plain)

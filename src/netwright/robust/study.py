@@ -1,0 +1,167 @@
+"""How every attack probe goes: is it applicable, which rows fit the time, attack and control, a Finding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from netwright.core.entry import Entry
+from netwright.core.errors import UsageError
+from netwright.core.finding import Cell, Finding
+from netwright.core.seed import numpy_generator
+from netwright.data.batch import Batch, Block
+from netwright.data.cells import counted
+from netwright.data.data import Data
+from netwright.model import Model, Subject
+from netwright.robust import attacks
+from netwright.robust.attacks import Attack
+from netwright.robust.goal import ascent, measured
+from netwright.robust.outcome import finding
+from netwright.robust.shell import curve, held
+from netwright.robust.threat import Threat, pick
+from netwright.robust.trial import Trial
+
+ROWS = (2000, 1000, 500, 200, 100, 50)
+"""Numbers of rows to choose from by the time there is: few of them, so that a rerun mostly chooses alike."""
+_TIMED_ROWS = (32, 512)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a probe wants to do.
+
+    Args:
+        entry: of the probe. core: its attack.
+        threats: what is allowed, rising. sizes: what varies over them. unit: "spreads" or "swaps".
+        reference: the size that is judged.
+        gradients, forwards: passes through the network that a row costs at each size.
+    """
+
+    entry: Entry
+    core: Attack
+    threats: Sequence[Threat]
+    sizes: tuple[float, ...]
+    unit: str
+    reference: float
+    gradients: int = 0
+    forwards: int = 0
+    notes: tuple[str, ...] = ()
+    """What a reader must know, each a sentence."""
+
+
+def study(plan: Plan, subject: Subject, *, budget_seconds: float, seed: int, rows: int | None) -> Finding:
+    """Attack test rows as planned.
+
+    Args:
+        budget_seconds: decides how many rows; the curve is cut short where twice that is exceeded.
+        rows: how many test rows, whatever the budget; None to choose.
+    """
+    model: Model = subject.need("model")
+    data: Data = subject.need("data")
+    if rows is not None and rows < 1:
+        raise UsageError(f"rows must be at least 1, not {rows!r}")
+    begin, test = time.monotonic(), data.block("test")
+    reason = _not_applicable(model, test, plan.threats[-1])
+    if reason:
+        title = f"not applicable: {reason}"
+        return Finding(
+            probe=plan.entry.name,
+            family="robust",
+            verdict="info",
+            title=title,
+            reference=plan.entry.reference,
+            seed=seed,
+        )
+    order = numpy_generator(seed, "attack rows").permutation(len(test))
+    n = min(rows or _affordable(plan, model, test, order, budget_seconds), len(test))
+    index = np.sort(order[:n])
+    batch, notes = test.take(torch.from_numpy(index)), list(plan.notes)
+    x, y = batch.x, batch.y
+    assert y is not None
+    finite = np.isfinite(model.predict_encoded(x).reshape(n, -1)).all(1)
+    if y.is_floating_point() and not finite.all():
+        notes.append(f"{counted(int((~finite).sum()), 'row')} without a finite prediction left out.")
+        keep = torch.from_numpy(np.flatnonzero(finite))
+        index, x, y = index[finite], pick(x, keep), y[keep]
+    deadline = begin + 2 * budget_seconds
+    results = curve(plan.core, model, x, y, plan.threats, seed=seed, deadline=deadline)
+    if len(results) < len(plan.threats):
+        notes.append(f"The time was up after {counted(len(results), 'size')} of {len(plan.threats)}.")
+    control = curve(attacks.noise, model, x, y, plan.threats[: len(results)], seed=seed, carry=False)
+    sizes, extra = plan.sizes[: len(results)], dict[str, Cell]()
+    trial = Trial(
+        plan.entry, model, x, y, index, sizes, plan.unit, plan.reference, results, control, seed, extra, notes
+    )
+    if plan.gradients:
+        _about_gradients(trial, results[trial.judged].threat)
+    return finding(trial)
+
+
+def _not_applicable(model: Model, test: Block, threat: Threat) -> str:
+    if model.loss.link == "unknown":
+        return "what an output means is not known for this loss; say it with link="
+    if not len(test):
+        return "there are no test rows"
+    if test.y is None or test.y.dim() != 1:
+        return "the target is not one class or one value a row"
+    if threat.eps and not threat.boxes(test.take(torch.arange(1)).x):
+        return "no number may change"
+    if threat.swaps and not any(len(codes) > 1 for codes in threat.choices):
+        return "no category may change"
+    return ""
+
+
+def _affordable(plan: Plan, model: Model, test: Block, order: np.ndarray, budget_seconds: float) -> int:
+    """The greatest of `ROWS` that fits the budget even if no row ever turned wrong."""
+    forward = gradient = 0.0
+    for n in _TIMED_ROWS:  # a few first, in case they are dear
+        some = test.take(torch.from_numpy(order[:n].copy()))
+        forward, gradient = _seconds_per_row(model, some, list(plan.threats[-1].boxes(some.x)))
+        if gradient * n > 0.2:
+            break
+    per_row = len(plan.threats) * (plan.gradients * gradient + (plan.forwards + 3) * forward)
+    return next((n for n in ROWS if min(n, len(test)) * per_row <= budget_seconds), ROWS[-1])
+
+
+def _seconds_per_row(model: Model, some: Batch, names: list[str]) -> tuple[float, float]:
+    """What a row costs: forward alone, and forward with the gradient of its inputs."""
+    assert some.y is not None
+    x, y, seconds = some.x, some.y, list[float]()
+    net_outputs = lambda x: model.objective.predict(model.module, x)  # noqa: E731
+    with held(model.module):
+        for leaves in ([], names):
+            for _ in range(2):  # the first pass pays for what is only paid once
+                start = time.monotonic()
+                if leaves:
+                    ascent(net_outputs, model.loss, x, y, leaves)
+                else:
+                    measured(net_outputs, model.loss, x, y)
+                last = time.monotonic() - start
+            seconds.append(last / len(y))
+    return seconds[0], seconds[1]
+
+
+def _about_gradients(trial: Trial, threat: Threat) -> None:
+    """Notes how many values can move at the judged size, and on how many rows there is no gradient to follow."""
+    boxes = threat.boxes(trial.x)
+    trial.extra["values_that_can_move"] = sum(int(b.moves.flatten(1).any(0).sum()) for b in boxes.values())
+    open_rows = torch.from_numpy(np.flatnonzero(~trial.results[0].wrong)[:1024])
+    if not len(open_rows):
+        return
+    model, zero = trial.model, torch.ones(len(open_rows), dtype=torch.bool)
+    with held(model.module):
+        net_outputs = lambda x: model.objective.predict(model.module, x)  # noqa: E731
+        x = pick(trial.x, open_rows)
+        gradients, _, _ = ascent(net_outputs, model.loss, x, trial.y[open_rows], list(boxes))
+    for name, box in boxes.items():
+        zero &= ~((gradients[name] != 0) & (box.spread > 0)).flatten(1).any(1)
+    share = float(zero.double().mean())
+    trial.extra["share_of_rows_without_gradient"] = share
+    if share > 0.01:
+        trial.notes.append(
+            f"Gradients are zero on {share:.0%} of the rows: this attack may understate what a change can do."
+        )

@@ -1,0 +1,167 @@
+"""From settings to labelled, split, encoded rows: the steps "look" and "split", the same in a run, a resume and a later probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from netwright.core.errors import DataError
+from netwright.core.finding import Finding, Table
+from netwright.core.spec import ColumnKind, Task
+from netwright.data.data import PARTS, Data, Part
+from netwright.data.encode import fit_inputs, fit_target
+from netwright.data.infer import Guess, infer_kinds, infer_task, pick_column
+from netwright.data.read import Look, look
+from netwright.data.split import split_rows
+from netwright.workflow.settings import Settings
+
+USED: tuple[ColumnKind, ...] = ("number", "integer", "date", "category")
+"""Kinds of column that go into a table network."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a first look at the file gave.
+
+    Args:
+        frame: all rows and columns. guesses: column -> kind and reason.
+        task: of the target. reason: why that task.
+        warnings: sentences for the user.
+        format: of the file.
+    """
+
+    frame: pl.DataFrame
+    guesses: Mapping[str, Guess]
+    task: Task
+    reason: str
+    warnings: tuple[str, ...]
+    format: str
+
+    @property
+    def kinds(self) -> dict[str, ColumnKind]:
+        """Kinds of the columns that go into the network."""
+        return {name: guess.kind for name, guess in self.guesses.items() if guess.kind in USED}
+
+
+def look_at(settings: Settings, looked: Look | None = None) -> Looked:
+    """Read the file (unless it has been read), guess the kinds of its columns and the task.
+
+    Raises:
+        DataError: the file, the target or a named column is not as it must be.
+    """
+    looked = looked or look(settings.data)
+    frame = looked.frame
+    pick_column(frame, settings.target, "target column")
+    for column in (*settings.drop, *filter(None, (settings.group, settings.time, settings.split_column))):
+        pick_column(frame, column)
+    task, reason = infer_task(frame[settings.target], settings.task)
+    roles = {settings.target, settings.split_column, settings.group}
+    inputs = frame.drop([c for c in frame.columns if c in roles or c in settings.drop])
+    guesses = infer_kinds(inputs, settings.kinds, target=settings.target)
+    warnings = [*looked.warnings, *(w for guess in guesses.values() for w in guess.warnings)]
+    unused = [f"{name} ({guess.kind})" for name, guess in guesses.items() if guess.kind not in USED]
+    if unused:
+        warnings.append(f"left out: {', '.join(unused)}; use one with --kind NAME=category")
+    if not any(guess.kind in USED for guess in guesses.values()):
+        raise DataError(
+            "no column is left to learn from: every one is the target, dropped, or "
+            + ", ".join(sorted({g.kind for g in guesses.values()}))
+        )
+    return Looked(frame, guesses, task, reason, tuple(warnings), looked.format)
+
+
+def look_finding(looked: Looked, settings: Settings) -> Finding:
+    """The table of columns with their guessed kinds, and how to overrule a guess."""
+    rows = []
+    for name, guess in looked.guesses.items():
+        column = looked.frame[name]
+        examples = ", ".join(str(v)[:20] for v in column.drop_nulls().head(200).unique(maintain_order=True).head(3))
+        rows.append((name, guess.kind, guess.reason, column.n_unique(), column.null_count(), examples))
+    n_used = len(looked.kinds)
+    return Finding(
+        probe="columns",
+        family="look",
+        verdict="warn" if looked.warnings else "info",
+        title=f"{len(looked.frame):,} rows, {n_used} of {len(rows)} columns used; {settings.target}: {looked.task} ({looked.reason})",
+        measured={
+            "rows": len(looked.frame),
+            "columns": len(rows),
+            "used": n_used,
+            "task": looked.task,
+            "format": looked.format,
+        },
+        why="Everything that follows depends on what each column means; a wrong guess here is the cheapest mistake to mend.",
+        todo=" ".join(f"{w[0].upper()}{w[1:]}." for w in looked.warnings)
+        + " A guess is overruled with --kind NAME=KIND, --drop NAME or --task TASK.",
+        tables=(
+            Table(
+                title="Columns and their guessed kinds",
+                columns=("column", "kind", "reason", "different", "missing", "examples"),
+                rows=tuple(rows),
+            ),
+        ),
+    )
+
+
+def split_and_encode(looked: Looked, settings: Settings, split: Mapping[Part, np.ndarray] | None = None) -> Data:
+    """Split the rows (unless a split is given) and fit the specs on the training rows.
+
+    Raises:
+        DataError: the rows cannot be split as asked.
+    """
+    if split is None:
+        split = split_rows(
+            looked.frame,
+            target=settings.target,
+            task=looked.task,
+            seed=settings.seed,
+            split_column=settings.split_column,
+            group=settings.group,
+            time=settings.time,
+        )
+    train = looked.frame[split["train"]]
+    spec = fit_inputs(train, looked.kinds)
+    target = fit_target(train[settings.target], looked.task)
+    name = Path(settings.data).name.split(".")[0]
+    frame = looked.frame.drop(settings.split_column) if settings.split_column else looked.frame
+    return Data(frame, spec, target, split, name=name)
+
+
+def split_finding(data: Data, settings: Settings) -> Finding:
+    """How many rows train, validate and test, and the target in each part."""
+    how = "by the column " + settings.split_column if settings.split_column else "stratified by the target"
+    how = (
+        f"no {settings.group} in two parts"
+        if settings.group
+        else f"oldest first by {settings.time}"
+        if settings.time
+        else how
+    )
+    sizes = {part: len(data.split[part]) for part in PARTS}
+    if data.target.is_number:
+        columns: tuple[str, ...] = ("part", "rows", "mean", "standard deviation", "lowest", "highest")
+        rows = [
+            (p, sizes[p], *(float(f(data.y(p))) if sizes[p] else None for f in (np.mean, np.std, np.min, np.max)))
+            for p in PARTS
+        ]
+    else:
+        shown = data.target.classes[:20]
+        columns = ("part", "rows", *(f"share of {c}" for c in shown))
+        rows = [
+            (p, sizes[p], *(float((data.y(p) == i).mean()) if sizes[p] else None for i in range(len(shown))))
+            for p in PARTS
+        ]
+    return Finding(
+        probe="split",
+        family="split",
+        verdict="info",
+        title=f"{sizes['train']:,} rows train, {sizes['valid']:,} validate, {sizes['test']:,} test ({how})",
+        measured={**sizes, "fingerprint": data.fingerprint},
+        why="Everything is fitted on training rows and chosen on validation rows; test rows are used once, at the end.",
+        tables=(Table(title="The target in each part", columns=columns, rows=tuple(rows)),),
+        seed=settings.seed,
+    )

@@ -1,0 +1,68 @@
+"""What `netwright run` was asked for: frozen, checked, stored as `settings.json`."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from netwright.core.errors import unknown
+from netwright.core.frozen import Frozen
+from netwright.core.spec import ColumnKind, Task
+
+STEPS = ("look", "split", "baselines", "design", "check", "train", "compare", "attack", "explain", "report")
+SKIPPABLE = ("baselines", "check", "attack", "explain")
+
+
+class Settings(Frozen):
+    """Settings of a run.
+
+    Args:
+        data: path of the table. target: the column to predict.
+        minutes: bound of the whole run.
+        metric: drives every choice; None for log loss or RMSE.
+        seed: of splits, weights, orders and probes.
+        kinds: column -> kind, where the guess is not right.
+        drop: columns to leave out.
+        task: where the guess is not right.
+        group: column whose equal values stay in one part. time: column by which the newest rows become the test part.
+        split_column: column that names each row's part.
+        skip: steps to leave out.
+        quick: a small budget, the same steps.
+        force: go on after a failed gate.
+    """
+
+    data: str
+    target: str
+    minutes: float = Field(default=10.0, gt=0)
+    metric: str | None = None
+    seed: int = Field(default=0, ge=0)
+    kinds: dict[str, ColumnKind] = {}
+    drop: tuple[str, ...] = ()
+    task: Task | None = None
+    group: str | None = None
+    time: str | None = None
+    split_column: str | None = None
+    skip: tuple[str, ...] = ()
+    quick: bool = False
+    force: bool = False
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        for step in self.skip:
+            if step not in SKIPPABLE:
+                reason = "cannot be left out" if step in STEPS else "is no step: " + unknown("step", step, SKIPPABLE)
+                raise ValueError(f"--skip {step}: {step!r} {reason}; steps that can: {', '.join(SKIPPABLE)}")
+        ways = [w for w in ("split_column", "group", "time") if getattr(self, w)]
+        if "split_column" in ways and len(ways) > 1:
+            raise ValueError(
+                "--split-column already says which rows are tested, so --group and --time cannot; give one of them"
+            )
+        if self.target in self.drop:
+            raise ValueError(f"--drop {self.target}: the target cannot be dropped")
+        return self
+
+    @property
+    def seconds(self) -> float:
+        """Bound of the whole run in seconds; a quick run takes at most one minute."""
+        return min(self.minutes, 1.0) * 60 if self.quick else self.minutes * 60

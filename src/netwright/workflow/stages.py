@@ -1,0 +1,323 @@
+"""The heart of the main job: overparametrise until the training rows are learned by heart, then regularise.
+
+Both stages return what they tried, so that the report can show it. How long each may take is part of the plan.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from netwright.core.finding import Figure, Finding, Series, Table
+from netwright.core.frozen import Frozen
+from netwright.data.data import Data
+from netwright.losses.metrics import greater_is_better
+from netwright.model import Model, fit
+from netwright.recipes.recipe import Recipe
+from netwright.train.hooks import Clock, Report
+from netwright.train.loop import train
+from netwright.train.state import History
+
+Tell = Callable[..., None]
+
+
+class StagePlan(Frozen):
+    """How much each stage may do: measured once, replayed ever after.
+
+    Args:
+        threads: of the processor.
+        epoch_seconds: what a pass took when it was measured.
+        memorise_epochs: passes of stage 1, at most.
+        trial_epochs: passes of each trial of stage 2, at most.
+        trials: of stage 2, at most.
+    """
+
+    threads: int
+    epoch_seconds: float
+    memorise_epochs: int
+    trial_epochs: int
+    trials: int
+
+
+def measure(recipe: Recipe, data: Data, *, memorise_seconds: float, regularise_seconds: float) -> StagePlan:
+    """Time some steps on one thread and on all, take the faster, and see what fits."""
+    source = data.block("train")
+    batch_size = min(recipe.training.batch_size, len(source))
+    steps_per_epoch = max(1, len(source) // batch_size)
+    seconds = {n: _step_seconds(recipe, data, n) for n in sorted({1, torch.get_num_threads()})}
+    threads = min(seconds, key=lambda n: seconds[n])
+    epoch = seconds[threads] * steps_per_epoch * 1.15  # evaluation after each epoch
+    memorise = int(np.clip(memorise_seconds / epoch, 2, 400))
+    trial_epochs = int(np.clip(regularise_seconds / (8 * epoch), 3, 60))
+    trials = int(np.clip(regularise_seconds / (trial_epochs * epoch), 2, 12))
+    return StagePlan(
+        threads=threads,
+        epoch_seconds=round(epoch, 4),
+        memorise_epochs=memorise,
+        trial_epochs=trial_epochs,
+        trials=trials,
+    )
+
+
+def _step_seconds(recipe: Recipe, data: Data, threads: int, steps: int = 12) -> float:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        net = recipe.build(data.spec, data.target, 0)
+        objective = recipe.make_objective(recipe.make_loss(data.target))
+        stamps: list[float] = []
+        stopwatch = _Stopwatch(stamps, steps)
+        long = recipe.with_training(epochs=steps + 1, warmup=0).training
+        train(net, objective, data.block("train"), long, seed=0, hooks=[stopwatch])
+    finally:
+        torch.set_num_threads(before)
+    return float(np.median(np.diff(stamps)[2:]))
+
+
+class _Stopwatch(Clock):
+    """Notes the time after each step and stops after some."""
+
+    def __init__(self, stamps: list[float], steps: int) -> None:
+        super().__init__(math.inf)
+        self.stamps, self.limit = stamps, steps
+
+    def on_step(self, state: Any) -> None:
+        """Note the time."""
+        self.stamps.append(time.perf_counter())
+        if len(self.stamps) >= self.limit:
+            state.stop = "measured"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a stage: what it changed, and what came of it."""
+
+    name: str
+    change: str
+    recipe: Recipe
+    model: Model
+    value: float
+    stop: str
+
+    @property
+    def history(self) -> History:
+        """One row an epoch."""
+        return self.model.history
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What both stages need: data, metric, seed, where checkpoints go, whom to tell, and when the clock strikes.
+
+    Args:
+        clock: stage name and planned seconds -> the hook that guards it.
+        late: stage name -> whether there is no time to begin it.
+    """
+
+    data: Data
+    metric: str
+    seed: int
+    folder: Path
+    tell: Tell
+    clock: Callable[[str, float], Clock]
+    late: Callable[[str], bool]
+
+    def train(self, name: str, change: str, recipe: Recipe, seconds: float, *, watch_train: bool = False) -> Trial:
+        """Train one candidate, stored under its name, so that it is never trained twice."""
+        report = Report(
+            lambda row: self.tell("epoch", stage=name, **row),
+            lambda done, total: self.tell("progress", step="train", done=done, total=total, text=f"{name}: {change}"),
+        )
+        model, state = fit(
+            recipe,
+            self.data,
+            seed=self.seed,
+            metric=self.metric,
+            hooks=[report, self.clock(name, seconds)],
+            checkpoint=self.folder / f"{name}.safetensors",
+            watch_train=watch_train,
+        )
+        best = state.values.get("best")
+        sign = -1.0 if greater_is_better(self.metric) else 1.0
+        return Trial(name, change, recipe, model, sign * best[0] if best else math.nan, state.stop)
+
+
+def overparametrise(bench: Workbench, recipe: Recipe, plan: StagePlan, floor: float) -> tuple[Trial, Finding]:
+    """Stage 1: no regularisation at all, until the training error is at most 1 % or the noise floor.
+
+    Args:
+        floor: the training error that no function can go below (equal inputs with different targets).
+
+    Source: Zhang et al. (2017), "Understanding deep learning requires rethinking generalization".
+    """
+    wanted = max(0.01, floor)
+    plain = recipe.with_options(dropout=0.0, noise=0.0).with_training(
+        epochs=plan.memorise_epochs, weight_decay=0.0, average=None, patience=None, stop_error=wanted
+    )
+    seconds = plan.epoch_seconds * plan.memorise_epochs
+    trial = bench.train("stage1", "learn the training rows by heart", plain, seconds)
+    rows = trial.history.rows
+    error = float(rows[-1]["train_error"]) if rows else math.nan
+    reached = bool(rows) and error <= wanted
+    kind = "unexplained variance of training rows" if bench.data.target.is_number else "training error"
+    key = f"valid_{bench.metric}"
+    last = float(rows[-1][key]) if rows else math.nan
+    title = (
+        f"stage 1: {kind} {error:.2%} after {len(rows)} epochs"
+        + ("" if reached else f" (wanted {wanted:.2%})")
+        + f"; validation {bench.metric} {trial.value:.4g} at its best, {last:.4g} at the end"
+    )
+    finding = Finding(
+        probe="overparametrise",
+        family="train",
+        verdict="pass" if reached else "warn",
+        title=title,
+        measured={
+            "train_error": error,
+            "epochs": len(rows),
+            "parameters": trial.model.n_parameters,
+            f"best_valid_{bench.metric}": trial.value,
+            f"last_valid_{bench.metric}": last,
+        },
+        expected=f"{kind} at most {wanted:.2%} (the larger of 1 % and the noise floor {floor:.2%}), or a quarter of the time",
+        why="A network that cannot learn its training rows by heart is too small, badly fed, or badly trained; "
+        "only one that can is worth regularising.",
+        todo=""
+        if reached
+        else "Give it more time (--minutes), or accept that the rows are hard to learn by heart; "
+        "the second stage goes on from the same template either way.",
+        figures=(learning_figure("Stage 1: learning by heart", trial.history, bench.metric),),
+        reference="Zhang et al. (2017), Understanding deep learning requires rethinking generalization",
+        seed=bench.seed,
+    )
+    return trial, finding
+
+
+def regularise(bench: Workbench, recipe: Recipe, plan: StagePlan, first: Trial) -> tuple[Trial, Finding]:
+    """Stage 2: the same network from the same start, with one means after the other until the validation metric stops gaining.
+
+    Early stopping, then weight averaging, dropout, weight decay and noise are tried in turn, each kept if it gained;
+    what was kept is then made stronger until nothing gains any more or the plan's trials are used up.
+
+    Source: Belkin et al. (2019) for the order of the two stages; Srivastava et al. (2014), Krogh and Hertz (1992),
+    Bishop (1995) and Polyak and Juditsky (1992) for the means.
+    """
+    sign = -1.0 if greater_is_better(bench.metric) else 1.0
+    base = recipe.with_training(
+        epochs=plan.trial_epochs,
+        patience=max(3, plan.trial_epochs // 4),
+        stop_error=None,
+        average=None,
+        weight_decay=0.0,
+    )
+    tried: list[tuple[Trial, bool]] = [(first, True)]
+    best, current = first, base
+    queue = list(_MEANS)
+    kept_means: set[str] = set()
+    seconds = plan.epoch_seconds * plan.trial_epochs
+    while queue and len(tried) <= plan.trials:
+        means = queue.pop(0)
+        changed, change = _strengthen(current, means)
+        name = f"stage2-{len(tried)}-{means.replace(' ', '-')}"
+        if bench.late(name):
+            break
+        trial = bench.train(name, change, changed, seconds)
+        gained = math.isfinite(trial.value) and not sign * trial.value >= sign * best.value
+        tried.append((trial, gained))
+        if gained:
+            best, current = trial, changed
+            kept_means.add(means)
+            if means in _STRONGER:
+                queue.append(means)
+        elif means == "averaging":
+            current = changed  # costs nothing, and later means are judged with it
+    return best, _regularise_finding(bench, tried, best, kept_means)
+
+
+_MEANS = ("averaging", "dropout", "weight decay", "noise")
+_STRONGER = ("dropout", "weight decay", "noise")
+
+
+def _strengthen(recipe: Recipe, means: str) -> tuple[Recipe, str]:
+    """The recipe with one means added, or made stronger where it is there already; and what that is, in words."""
+    if means == "averaging":
+        return recipe.with_training(average=0.99), "early stopping and averaged weights"
+    if means == "dropout":
+        rate = min(0.5, 0.15 + float(recipe.options.get("dropout", 0.0)))
+        return recipe.with_options(dropout=rate), f"dropout {rate:.2g}"
+    if means == "weight decay":
+        decay = 4 * recipe.training.weight_decay or 0.02
+        return recipe.with_training(weight_decay=decay), f"weight decay {decay:.2g}"
+    noise = 2 * float(recipe.options.get("noise", 0.0)) or 0.05
+    return recipe.with_options(noise=noise), f"input noise {noise:.2g} of each column's spread"
+
+
+def _regularise_finding(bench: Workbench, tried: list[tuple[Trial, bool]], best: Trial, kept: set[str]) -> Finding:
+    sign = -1.0 if greater_is_better(bench.metric) else 1.0
+    first = tried[0][0]
+    key = f"valid_{bench.metric}"
+    rows, lines, standing = [], [], first.value
+    for trial, gained in tried:
+        name = "early stopping alone (stage 1 at its best)" if trial is first else trial.change
+        gain = 0.0 if trial is first else sign * (standing - trial.value)
+        epochs = trial.history.column("epoch")
+        rows.append((name, trial.value, gain, len(epochs), "kept" if gained else "dropped", trial.stop or "all epochs"))
+        lines.append(Series(name=name, x=tuple(epochs), y=tuple(trial.history.column(key)), dashed=not gained))
+        standing = trial.value if gained else standing
+    at_end = first.history.column(key)
+    gain = sign * (first.value - best.value)
+    return Finding(
+        probe="regularise",
+        family="train",
+        verdict="pass" if gain > 0 else "info",
+        title=f"stage 2: validation {bench.metric} {first.value:.4g} -> {best.value:.4g}"
+        + (f" with {', '.join(sorted(kept))}" if kept else "; nothing gained on early stopping alone"),
+        measured={
+            f"valid_{bench.metric}": best.value,
+            "gain_over_early_stopping": gain,
+            "gain_over_stage_1_at_its_end": sign * (at_end[-1] - best.value) if at_end else None,
+            "trials": len(tried) - 1,
+        },
+        expected="a better validation metric than stage 1 stopped early",
+        why="A network that can learn everything by heart also learns the noise; each means against that is kept only if it helps on rows "
+        "that it was not trained on.",
+        tables=(
+            Table(
+                title="What each means gained, in the order tried; each is added to those kept before it",
+                columns=("means", f"validation {bench.metric}", "gain", "epochs", "decision", "ended by"),
+                rows=tuple(rows),
+            ),
+        ),
+        figures=(
+            Figure(
+                title=f"Stage 2: validation {bench.metric} of each trial",
+                kind="line",
+                series=tuple(lines),
+                x_label="epoch",
+                y_label=f"validation {bench.metric}",
+                caption="Dashed: dropped.",
+            ),
+            learning_figure(f"The network that was kept: {best.change}", best.history, bench.metric),
+        ),
+        reference="Srivastava et al. (2014); Krogh and Hertz (1992); Bishop (1995); Polyak and Juditsky (1992); Prechelt (1998)",
+        seed=bench.seed,
+    )
+
+
+def learning_figure(title: str, history: History, metric: str) -> Figure:
+    """Training and validation loss over the epochs, and the training error where it was measured."""
+    names = {"train_loss": "training loss", "valid_loss": "validation loss", "train_error": "training error"}
+    epochs = tuple(history.column("epoch"))
+    series = [
+        Series(name=label, x=epochs, y=tuple(values), dashed=name == "train_error")
+        for name, label in names.items()
+        if len(values := history.column(name)) == len(epochs)
+    ]
+    return Figure(title=title, kind="line", series=tuple(series), x_label="epoch", y_label="loss", log_y=True)
