@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from commandline import Ended, call
 
+from netwright.core.files import write_json
 from netwright.core.seed import numpy_generator
 from netwright.data.data import Data
 from netwright.data.encode import fit_inputs, fit_target
@@ -70,3 +73,34 @@ def binary_data() -> Data:
 def number_data() -> Data:
     """A small regression."""
     return make_data("number")
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """A finished `netwright run` and how it ended."""
+
+    folder: Path
+    data: Path
+    ended: Ended
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """A whole run on a small table, its training planned to be short. Its column "odd" has cells that are no plain numbers.
+
+    Tests must leave it as it is.
+    """
+    path = tmp_path_factory.mktemp("tiny")
+    cells = [f"{v:.2f}" for v in numpy_generator(0, "odd").normal(size=300)]
+    frame = make_frame(300).drop("z").with_columns(odd=pl.Series(["n/a", "1,5", "inf", *cells[3:]]))
+    frame.write_csv(path / "tiny.csv")
+    write_json(path / "plan.json", TINY_PLAN)
+    arguments = ("--target", "y", "--plan", path / "plan.json", "--skip", "check", "--out", path / "run")
+    return TinyRun(path / "run", path / "tiny.csv", call("run", path / "tiny.csv", *arguments))
+
+
+TINY_PLAN = {
+    "learning_rate": 0.002,
+    "stages": {"threads": 1, "epoch_seconds": 0.5, "memorise_epochs": 4, "trial_epochs": 2, "trials": 1},
+}
+"""Choices that are otherwise measured, so that a run is short and the same on every machine."""

@@ -12,7 +12,6 @@ import pytest
 from commandline import Ended, call, refused, unchanged
 from conftest import make_data
 
-from netwright.core.errors import SetupError
 from netwright.data.data import Data
 from netwright.model import Model, fit
 from netwright.recipes.book import design
@@ -209,8 +208,3 @@ def test_predict_imports_neither_sklearn_nor_plotly(folder: Path, rows: Path) ->
     assert ended.stderr.strip() == ""
 
 
-def test_full_disk_while_predictions_are_written_is_the_environment(tmp_path: Path) -> None:
-    from netwright.cli.predict import write_table
-
-    with pytest.raises(SetupError, match="No space left"):
-        write_table(pl.DataFrame({"x": range(10)}), Path("/dev/full/../full/out.csv"))

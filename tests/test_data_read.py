@@ -49,7 +49,7 @@ def refused(path: Path, *words: str, error: type[Exception] = DataError, **optio
         assert word in str(caught.value), f"{word!r} not in: {caught.value}"
 
 
-# What is read -----------------------------------------------------------------------------------------------------------------
+# What is read --------------------------------------------------------------------------------------------------------
 
 
 def test_columns_of_numbers_become_numbers_and_missing_words_null(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_every_format_and_compression_gives_back_the_cells(frame: pl.DataFrame, 
             assert to_numbers(back[name]).to_list() == to_numbers(frame[name]).to_list()
 
 
-# What is refused ----------------------------------------------------------------------------------------------------------------
+# What is refused -----------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_file_offers_the_nearest_names(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_what_the_system_refuses_to_open_is_a_matter_of_the_set_up(
     refused(tmp_path / ("x" * 300 + ".csv"), "cannot be opened", error=SetupError)
 
 
-# The scan of the structure --------------------------------------------------------------------------------------------------------
+# The scan of the structure -------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=100, deadline=None)
@@ -418,7 +418,7 @@ def test_records_are_those_of_pythons_csv_reader(rows: list[list[str]]) -> None:
     assert found.cells.tolist() == [len(r) for r in rows] and found.ends[-1] == len(data) - 1
 
 
-# Real files -----------------------------------------------------------------------------------------------------------------------
+# Real files ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.data

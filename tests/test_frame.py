@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import inspect
 import os
 import re
 import shutil
@@ -12,14 +13,24 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from benchmarks.data import DATA, SPLIT, with_split
 from benchmarks.main_job import environment, mlp_errors, timed
 from benchmarks.results import HEAD, Result, Row, block, rewritten, store
+from conftest import make_data
+from netwright.baselines import classic
 from netwright.core.errors import SetupError
+from netwright.core.finding import Finding
+from netwright.core.spec import TargetSpec
+from netwright.model import Subject, fit
+from netwright.recipes.entries import RECIPES
+from test_entries import is_probe
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAME = ["Makefile", ".ci/run", "constraints.txt", "pyproject.toml"]
@@ -184,7 +195,8 @@ def test_every_command_of_the_readme_is_a_command() -> None:
     app = importlib.import_module("netwright.cli.app")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = {c.name for c in app.app.registered_commands}
-    named = set(re.findall(r"^(?:\$ )?netwright ([a-z]+)\b", readme, re.MULTILINE))
+    blocks = "\n".join(re.findall(r"^```\w*\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE))
+    named = set(re.findall(r"^netwright ([a-z]+)\b", blocks, re.MULTILINE))
     assert named <= commands
     assert commands - named == set(), "commands that the README does not show"
 
@@ -195,6 +207,64 @@ def test_every_make_target_of_the_texts_is_a_target() -> None:
         text = (ROOT / name).read_text(encoding="utf-8")
         for line in re.findall(r"(?:`|^)make ([a-z -]+?)(?: [A-Z]+=\w+)?(?:`| *#|$)", text, re.MULTILINE):
             assert set(line.split()) <= targets, line
+
+
+PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(PYTHON_BLOCKS)))
+def test_the_python_of_the_readme_runs(number: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error::DeprecationWarning", "-c", PYTHON_BLOCKS[number]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    """A network that was trained a little, for the examples of the texts."""
+    data = make_data("binary", 200)
+    recipe = RECIPES["table-classifier"].load()(width=16, depth=1, epochs=2)
+    model, _ = fit(recipe, data, seed=0, metric="log-loss")
+    return Subject(model=model, recipe=recipe, data=data, metric="log-loss")
+
+
+def example(heading: str) -> str:
+    """The code under a heading of ARCHITECTURE.md."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    section = re.split(r"^##+ ", text.split(f"### ... {heading}\n")[1], flags=re.MULTILINE)[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return str(code)
+
+
+@pytest.mark.parametrize("heading", ["a template", "a check", "an attack", "a baseline", "an explanation", "a loss"])
+def test_an_example_of_what_can_be_added_runs(heading: str, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classic, "METHODS", dict(classic.METHODS))
+    given = {"subject": subject, "data": subject.data}
+    names: dict[str, Any] = {"__name__": "example", **given}
+    code = compile(example(heading), f"ARCHITECTURE.md, {heading}", "exec", dont_inherit=True)
+    exec(code, names)
+    new = {name: value for name, value in names.items() if name not in given}
+    assert subject.data is not None
+    if heading == "a template":
+        assert new["outputs"].shape == (len(subject.data.split["train"]), 2)
+    elif heading == "a baseline":
+        x, y = torch.randn(40, 2).double().numpy(), np.arange(40) % 2
+        method = new["neighbours"](classic.Task(classic.Rows(x, y), classic.Rows(x, y), n_classes=2))
+        assert method.pipeline.predict_proba(x).shape == (40, 2)
+    elif heading == "a loss":
+        loss, y = (
+            new["for_absolute_error"](TargetSpec(name="z", task="number", center=10.0, scale=2.0)),
+            torch.tensor([14.0]),
+        )
+        assert loss.values(torch.tensor([[1.0]]), y).tolist() == [1.0] and loss.predict(
+            torch.tensor([[2.0]])
+        ).tolist() == [14.0]
+    else:
+        assert isinstance(new["finding"], Finding) and "not applicable" not in new["finding"].title
+        assert new["finding"].measured
+        assert [f for f in new.values() if inspect.isfunction(f) and f.__module__ == "example" and is_probe(f)]
 
 
 # --- benchmarks -------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def figure(kind="line", *series, **options):
 def spec_of(found: Figure) -> dict:
     """The figure's JSON as the page's script reads it."""
     text = re.search(r'<script type="application/json">(.*?)</script>', to_html(found, "f"), re.DOTALL)[1]
+    assert "<" not in text, "text inside could end the script element"
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 

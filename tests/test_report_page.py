@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -176,7 +177,7 @@ def test_each_figure_is_in_the_page_as_it_is_drawn(hostile_page):
 def test_headings_follow_one_another_without_a_gap(plain_page):
     levels = [int(tag[1]) for tag, _, _ in Document(plain_page).all("h1", "h2", "h3", "h4", "h5")]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 SECTIONS = ("a b", "a-b", "a-b-2", "", "!", "attention", "page.attention", "how-to-reproduce")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import time
 import warnings
 from collections.abc import Mapping
@@ -23,11 +24,11 @@ from netwright.core.errors import UsageError
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import ColumnKind, InputSpec, TargetSpec
 from netwright.data.batch import Block
-from netwright.data.cells import to_labels
 from netwright.data.data import Data
 from netwright.data.encode import encode_inputs, fit_inputs
 from netwright.data.infer import infer_kinds
 from netwright.data.read import from_any
+from netwright.data.targets import class_target, number_target
 from netwright.losses.metrics import check_metric
 from netwright.model import Model, fit
 from netwright.recipes.book import design
@@ -37,7 +38,7 @@ from netwright.train.state import Row
 
 MIN_VALID = 16
 """With fewer validation rows than this the choice of an epoch would be noise: training rows are used instead."""
-STEPS = 3000
+STEPS = 2000
 """Steps that a designed training takes where the table is small; large tables take at least `MIN_EPOCHS` passes."""
 MIN_EPOCHS, MAX_EPOCHS = 20, 100
 _EATEN = ("number", "integer", "date", "category")
@@ -92,6 +93,7 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _read(self, x: Any, *, reset: bool) -> tuple[pl.DataFrame, bool]:
         """Rows as a frame, checked against the columns of `fit`; and whether they came as plain numbers."""
+        x = from_any(x) if type(x) is dict else x
         if nw.dependencies.is_into_dataframe(x):
             validate_data(self, x, reset=reset, skip_check_array=True)
             frame, plain = from_any(x), False
@@ -99,7 +101,9 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
             array = validate_data(self, x, reset=reset, dtype=None, ensure_all_finite=False)
             plain = array.dtype.kind in "biuf"
             if plain:
-                array = check_array(array, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X", estimator=self)
+                array = check_array(
+                    array, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X", estimator=self
+                )
             frame = from_any(array)
         if reset:
             self._columns = frame.columns
@@ -128,29 +132,29 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         recipe, _ = design(spec, target, n_train)
         if callable(self.template):
             if self.options:
-                raise UsageError("options are those of a named template; give them to your function with functools.partial")
+                raise UsageError(
+                    "options are those of a named template; give them to your function with functools.partial"
+                )
             recipe = recipe.model_copy(update={"template": "custom", "options": {}})
         elif self.template is not None:
             recipe = recipe.model_copy(update={"template": self.template, "options": {}})
         elif self.dropout is None:
-            recipe = recipe.with_options(dropout=0.2)
+            recipe = recipe.with_options(dropout=0.1)
         if self.dropout is not None:
             recipe = recipe.with_options(dropout=self.dropout)
         recipe = recipe.with_options(**(self.options or {}))
-        batch_size = min(self.batch_size or recipe.training.batch_size, n_train)
-        per_epoch = n_train // batch_size
-        epochs = self.epochs or int(np.clip(STEPS // per_epoch, MIN_EPOCHS, MAX_EPOCHS))
-        total = epochs * per_epoch
-        settings = {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": self.learning_rate or recipe.training.learning_rate,
-            "weight_decay": 0.02 if self.weight_decay is None else self.weight_decay,
-            "warmup": min(50, total // 10),
-            "average": min(0.999, max(0.5, 1 - 20 / total)),
-            "patience": self.patience or max(10, epochs // 4),
-        }
-        return recipe.with_training(**settings)
+        named = ("epochs", "batch_size", "learning_rate", "weight_decay", "patience")
+        asked = {name: getattr(self, name) for name in named if getattr(self, name) is not None}
+        training = recipe.with_training(**{"weight_decay": 0.02, **asked}).training
+        steps = max(1, n_train // min(training.batch_size, n_train))
+        epochs = asked.get("epochs", int(np.clip(STEPS // steps, MIN_EPOCHS, MAX_EPOCHS)))
+        return recipe.with_training(
+            epochs=epochs,
+            warmup=min(50, epochs * steps // 10),
+            average=min(0.999, max(0.5, 1 - 20 / (epochs * steps))),
+            patience=asked.get("patience", max(10, epochs // 4)),
+            **{k: getattr(training, k) for k in ("batch_size", "learning_rate", "weight_decay")},
+        )
 
     def _split(self, strata: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Training and validation rows, stratified; both all rows where there are too few to hold some out."""
@@ -163,13 +167,13 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
             return np.arange(len(strata)), np.arange(len(strata))
         return np.setdiff1d(np.arange(len(strata)), valid), valid
 
-    def _fit(
-        self, x: tuple[pl.DataFrame, bool], y: np.ndarray, target: TargetSpec, weight: np.ndarray | None
-    ) -> Block:
+    def _fit(self, x: tuple[pl.DataFrame, bool], y: np.ndarray, target: TargetSpec, weight: np.ndarray | None) -> Block:
         """Train; returns the validation rows."""
         (frame, plain), seed = x, int(check_random_state(self.random_state).randint(2**31 - 1))
         if not 0 <= self.validation_fraction < 1:
-            raise UsageError(f"validation_fraction is {self.validation_fraction}; expected 0 <= validation_fraction < 1")
+            raise UsageError(
+                f"validation_fraction is {self.validation_fraction}; expected 0 <= validation_fraction < 1"
+            )
         train, valid = self._split(np.zeros(len(y)) if target.is_number else y, numpy_generator(seed, "validation"))
         self.validated_on_ = "training rows" if len(train) == len(y) else "validation rows"
         spec = self._spec(frame[train], plain)
@@ -208,7 +212,7 @@ def _weights(sample_weight: Any, n: int) -> np.ndarray | None:
     """(N,) weights, or None for 1."""
     if sample_weight is None:
         return None
-    if np.ndim(sample_weight) == 0:
+    if isinstance(sample_weight, numbers.Number):
         sample_weight = np.full(n, sample_weight)
     weight: np.ndarray = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weight.ndim != 1:
@@ -218,6 +222,10 @@ def _weights(sample_weight: Any, n: int) -> np.ndarray | None:
     if (weight < 0).any() or not weight.any():
         raise ValueError("sample_weight must not be negative, and not all zero")
     return weight
+
+
+def _name_of(y: Any) -> str:
+    return str(getattr(y, "name", None) or "target")
 
 
 def _column(y: Any, estimator: BaseEstimator) -> np.ndarray:
@@ -310,23 +318,18 @@ class Classifier(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y holds one class only ({self.classes_[0]!r}); a classifier needs at least two classes")
-        shares = np.bincount(codes, weights=weight) / (len(codes) if weight is None else weight.sum())
-        target = TargetSpec(
-            name=str(getattr(y, "name", None) or "target"),
-            task="binary" if len(self.classes_) == 2 else "classes",
-            classes=_class_names(self.classes_),
-            priors=tuple(shares.tolist()),
-        )
+        target = class_target(_name_of(y), codes, self.classes_, weight)
         valid = self._fit((frame, plain), codes.astype(np.int64), target, weight)
         self._calibrate(valid)
         return self
 
     def _calibrate(self, valid: Block) -> None:
-        """Temperature scaling on validation rows, unless they are all classified rightly: then no temperature is best."""
+        """Temperature scaling on validation rows, drawn towards 1 where they are few; none where all are classified rightly."""
         outputs, y = self.model_.outputs(valid.x), valid.y
         assert y is not None
         if self.validated_on_ == "validation rows" and bool((self.model_.loss.predict(outputs).argmax(1) != y).any()):
-            self.model_.temperature = fit_temperature(outputs, y, self.model_.loss, valid.weight)
+            temperature = fit_temperature(outputs, y, self.model_.loss, valid.weight)
+            self.model_.temperature = temperature ** (len(y) / (len(y) + 50))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (N, C) in the order of `classes_`."""
@@ -334,7 +337,8 @@ class Classifier(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row (N,)."""
-        labels: np.ndarray = self.classes_[self._predict(X).argmax(1)]
+        best = self._predict(X).argmax(1)
+        labels: np.ndarray = self.classes_[best]
         return labels
 
 
@@ -368,16 +372,7 @@ class Regressor(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         frame = x[0]
         if weight is not None:
             frame, values, weight = frame.filter(weight > 0), values[weight > 0], weight[weight > 0]
-        center = float(np.average(values, weights=weight))
-        scale = float(np.sqrt(np.average((values - center) ** 2, weights=weight)))
-        target = TargetSpec(
-            name=str(getattr(y, "name", None) or "target"),
-            task="number",
-            center=center,
-            scale=scale if scale > 1e-12 * max(1.0, float(np.abs(values).max())) else 1.0,
-            low=float(values.min()),
-            high=float(values.max()),
-        )
+        target = number_target(_name_of(y), values, weight)
         valid = self._fit((frame, x[1]), values, target, weight)
         if self.validated_on_ == "validation rows":
             assert valid.y is not None
@@ -402,10 +397,3 @@ class Regressor(RegressorMixin, _TableEstimator):  # type: ignore[misc]
                 f"no interval: it needs {MIN_VALID} validation rows, and there were too few; fit on more rows"
             )
         return np.stack([values - self.model_.margin, values + self.model_.margin], 1)
-
-
-def _class_names(classes: np.ndarray) -> tuple[str, ...]:
-    """Labels as a file would write them (1.0 as "1", True as "true"), or as Python does where that would merge two."""
-    names = to_labels(pl.Series(classes.tolist(), strict=False)).to_list()
-    plain = [str(c) for c in classes.tolist()]
-    return tuple(names if len(set(names)) == len(names) and None not in names else plain)

@@ -291,7 +291,9 @@ def _outputs_of_a_row(net: Adapted, inputs: Inputs) -> int:
     with torch.no_grad():
         outputs = net(few)
     if outputs.dim() == 0 or len(outputs) != rows:
-        raise UsageError(f"for {rows} rows the module gave outputs of shape {tuple(outputs.shape)}; the first dimension must count rows")
+        raise UsageError(
+            f"for {rows} rows the module gave outputs of shape {tuple(outputs.shape)}; the first dimension must count rows"
+        )
     return outputs.shape[-1] if outputs.dim() > 1 else 1
 
 

@@ -208,13 +208,22 @@ def gradient_boosting(task: Task) -> Method:
 def _tree_features(task: Task, seed: int) -> tuple[Any, int]:
     """What brings the rows into the trees' form, and how many of its first columns are native categories."""
     from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.model_selection import KFold, StratifiedKFold
     from sklearn.preprocessing import TargetEncoder
 
     many = [i for i in task.categories if len(np.unique(task.train.x[:, i])) > MAX_NATIVE]
     few = [i for i in task.categories if i not in many]
-    kind = "multiclass" if len(np.unique(task.train.y)) > 2 else "binary"
-    encoder = TargetEncoder(random_state=seed, target_type=kind if task.n_classes else "continuous")
-    columns = [("native", "passthrough", few), ("numbers", "passthrough", task.numbers), ("many", encoder, many)]
+    empty = [i for i in task.numbers if np.isnan(task.train.x[:, i]).all()]
+    numbers = [i for i in task.numbers if i not in empty]
+    kind = ("multiclass" if len(np.unique(task.train.y)) > 2 else "binary") if task.n_classes else "continuous"
+    folds = (StratifiedKFold if task.n_classes else KFold)(5, shuffle=True, random_state=seed)
+    columns = [
+        ("native", "passthrough", few),
+        ("numbers", "passthrough", numbers),
+        ("many", TargetEncoder(target_type=kind, cv=folds), many),
+        ("empty", SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True), empty),
+    ]
     return ColumnTransformer([c for c in columns if c[2]]), len(few)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from netwright.baselines.intervals import Paired, Score, bootstrap, paired
 from netwright.baselines.links import unlinked
-from netwright.baselines.tables import Fitted, part_weight, score_table
+from netwright.baselines.tables import part_weight, score_table
 from netwright.baselines.words import metric_words, p_words, shown
 from netwright.core.errors import UsageError, unknown
 from netwright.core.finding import Figure, Finding, Series, Verdict
@@ -122,7 +122,7 @@ def compare(
             f"{metric_words(metric)} is not defined on these {len(y):,} test rows; choose another --metric"
         )
     best_by = "test" if best is None else "validation"
-    best = best or _best(metric, {who: s for who, s in scores.items() if who != NETWORK})
+    best = best or best_of(metric, y, predictions, weight=weight)
     test = paired(metric, y, network, predictions[best], seed, weight=weight)
     recommended, sentence = recommend(metric, scores, test, best, len(y))
     return Comparison(
@@ -137,31 +137,27 @@ def compare(
     )
 
 
-def best_on_validation(fitted: Iterable[Fitted], metric: str = "") -> str:
-    """The name of the fitted baseline that does best on the validation rows, the first of equals.
+def best_of(
+    metric: str, y: np.ndarray, predictions: Mapping[str, np.ndarray], *, weight: np.ndarray | None = None
+) -> str:
+    """The name of the best prediction of some rows, the first of equals; meant for validation rows.
+
+    Where the metric is not defined on these rows (an ROC AUC with one class), log loss or squared error decides.
 
     Args:
-        fitted: baselines of the same data.
-        metric: what decides; by default the task's first. Where it is not defined on those rows, the task's first.
+        metric: an entry of METRICS.
+        y: (N,) class numbers or values.
+        predictions: name -> probabilities (N, C) or values (N,).
+
+    >>> best_of("rmse", np.array([1.0, 2.0]), {"a": np.array([1.0, 5.0]), "b": np.array([1.0, 2.5])})
+    'b'
     """
-    found: dict[str, float] = {}
-    for each in fitted:
-        data, p = each.data, each.predict("valid")
-        wanted = check_metric(metric or None, data.target)
-        value = score(wanted, data.y("valid"), p, part_weight(data, "valid"))
-        if not np.isfinite(value):
-            wanted = check_metric(None, data.target)
-            value = score(wanted, data.y("valid"), p, part_weight(data, "valid"))
-        found[each.name] = value if greater_is_better(wanted) else -value
-    if not found:
-        raise UsageError("there is no baseline to choose from; fit at least one: netwright list baselines")
-    return max(found, key=lambda who: found[who])
-
-
-def _best(metric: str, scores: Mapping[str, Mapping[str, Score]]) -> str:
-    """The contender with the best value, the first of equals."""
+    values = {name: score(metric, y, p, weight) for name, p in predictions.items()}
+    if not all(np.isfinite(v) for v in values.values()):
+        metric = "rmse" if next(iter(predictions.values())).ndim == 1 else "log-loss"
+        values = {name: score(metric, y, p, weight) for name, p in predictions.items()}
     sign = 1 if greater_is_better(metric) else -1
-    return max(scores, key=lambda who: sign * scores[who][metric].value)
+    return max(values, key=lambda name: sign * values[name])
 
 
 def comparison(subject: Subject, *, budget_seconds: float, seed: int, best: str | None = None) -> Finding:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from netwright.baselines.classic import METHODS, Rows, Task, category_columns, check, matrix
+from netwright.baselines.classic import MAX_ROUNDS, METHODS, Rows, Task, category_columns, check, matrix
 from netwright.baselines.entries import BASELINES
 from netwright.baselines.intervals import Score, bootstrap, paired
 from netwright.baselines.words import shown
@@ -150,7 +150,7 @@ def _advice(fitted: Fitted, learned: bool | None) -> str:
     if learned is False:
         return "Check that the columns can say anything about the target, and that there are enough rows."
     rounds, most = fitted.chosen.get("rounds"), fitted.chosen.get("rounds_at_most")
-    if rounds is not None and rounds == most:
+    if isinstance(most, int) and rounds == most < MAX_ROUNDS and len(fitted.data.split["valid"]):
         return f"It was still gaining at its last round ({rounds}); with more --minutes it may do better."
     return ""
 

@@ -94,8 +94,8 @@ def _largest(member: np.ndarray, y: np.ndarray, n_groups: int) -> np.ndarray:
 def duplicates(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:
     """Shares of validation and test rows whose inputs (and target) are also those of a training row.
 
-    Warns from 1 %. Fails (and stops a run) where half of the test rows are copies, target included, although the columns allow
-    more than 100 times as many different rows as there are: then it is no chance, and the test measures memory.
+    Warns from 1 %. Fails (and stops a run) where half of the test rows are copies, target included: the test then measures
+    memory. Neither where chance would make half as many copies, as with a few columns of a few values (see `copies_by_chance`).
     """
     data: Data = subject.need("data")
     keys = {part: row_keys(data.block(part)) for part in PARTS}
@@ -106,13 +106,10 @@ def duplicates(subject: Subject, *, budget_seconds: float, seed: int) -> Finding
         rows.append((part, len(keys[part]), inputs, both))
     within = 1 - len(np.unique(full["train"])) / max(len(full["train"]), 1)
     share = max(r[3] for r in rows)
-    by_chance = _room(data) <= 100 * sum(map(len, keys.values()))
+    expected = copies_by_chance(data)
+    by_chance = expected >= share / 2
     massive = rows[1][3] >= MASSIVE and not by_chance
-    note = (
-        " (the columns allow so few different rows that chance alone makes copies)"
-        if by_chance and share >= 0.01
-        else ""
-    )
+    note = " (chance alone makes as many: the columns allow few different rows)" if by_chance and share >= 0.01 else ""
     return Finding(
         probe="duplicates",
         family="checks",
@@ -129,6 +126,7 @@ def duplicates(subject: Subject, *, budget_seconds: float, seed: int) -> Finding
             "valid_copies_share": round(rows[0][3], 6),
             "test_same_inputs_share": round(rows[1][2], 6),
             "train_repeated_share": round(within, 6),
+            "copies_by_chance_share": round(expected, 6),
         },
         expected=f"less than 1 % copies; at {MASSIVE:.0%} the run stops",
         why="A row that training has seen is answered from memory, so that the score is too good for rows that are really new.",
@@ -146,10 +144,18 @@ def duplicates(subject: Subject, *, budget_seconds: float, seed: int) -> Finding
     )
 
 
-def _room(data: Data) -> float:
-    """How many different rows the columns' different values would allow."""
+def copies_by_chance(data: Data) -> float:
+    """Share of rows that would have a copy in training if columns were independent: 1 - exp(-n_train P), where P is the
+    probability that two rows agree, the product over columns of sum_v n_v (n_v - 1) / (N (N - 1))."""
     found = columns(data)
-    return float(np.exp(min(sum(np.log(len(np.unique(c.values))) for c in found), 700.0))) if found else np.inf
+    if not found:
+        return 0.0
+    agree = 1.0
+    for column in found:
+        _, counts = np.unique(column.values, return_counts=True)
+        n = float(counts.sum())
+        agree *= float((counts * (counts - 1.0)).sum() / max(n * (n - 1), 1))
+    return float(1 - np.exp(-len(data.block("train")) * agree))
 
 
 def contradictions(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:

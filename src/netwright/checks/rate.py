@@ -12,7 +12,7 @@ from torch import nn
 
 from netwright.checks.fresh import dense_gradients, objective_of, price, recipe_of, sealed, some_rows, start_of
 from netwright.core.finding import Cell, Figure, Finding, Series, Verdict
-from netwright.core.seed import generator
+from netwright.core.seed import derive, generator
 from netwright.data.batch import Batch, Block
 from netwright.model import Subject
 from netwright.train import optim
@@ -31,13 +31,14 @@ class RangeTest:
     Args:
         rates: rising, those tried. losses: on the same rows after each step; may end in what is not finite.
         start: loss before the first step.
-        late: whether the clock ended it.
+        late: whether the clock ended it. runs: how many it is the median of.
     """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     start: float
     late: bool = False
+    runs: int = 1
 
     @property
     def smooth(self) -> np.ndarray:
@@ -72,30 +73,37 @@ def learning_rate_range(
     *,
     budget_seconds: float = 20.0,
     seed: int = 0,
-    steps: int = 90,
+    runs: int = 3,
+    steps: int = 72,
     low: float = 1e-5,
     high: float = 10.0,
     rows: int = 256,
 ) -> Finding:
     """Which learning rates the network can take: the rate rises exponentially from step to step until the loss does too.
 
-    The loss is measured after each step on the same training rows, in evaluation mode. The highest stable rate is the last
-    before its running median gives back half of what it had gained; the suggested rate is a tenth of that.
+    The loss is measured after each step on the same training rows, in evaluation mode, and its median is taken over some runs,
+    for single runs end far apart. The highest stable rate is the last before the loss, smoothed by a running median, gives
+    back half of what it had gained; the suggested rate is a tenth of that.
 
     Args:
         subject: recipe or model, and data.
         budget_seconds: a guard; a test that it cuts off judges the rates that it reached.
-        seed: of network and batches.
-        steps: from `low` to `high`. rows: of a batch, at most, and of the rows on which the loss is measured.
+        seed: of networks and batches.
+        runs: with other networks and batches. steps: from `low` to `high`. rows: of a batch, at most, and of the rows on which the loss is measured.
 
     Source: Smith (2017), "Cyclical Learning Rates for Training Neural Networks", section 3.3.
     """
     recipe = recipe_of(subject)
     settings = recipe.training if recipe else Training()
+    deadline, rates = time.monotonic() + budget_seconds, [float(r) for r in np.geomspace(low, high, steps)]
+    tests: list[RangeTest] = []
     with sealed(seed, "learning-rate-range"):
-        start = start_of(subject, seed)
-        rates = [float(r) for r in np.geomspace(low, high, steps)]
-        found = range_test(subject, start.net, settings, rates, rows, seed, time.monotonic() + budget_seconds)
+        for run in range(runs):
+            start = start_of(subject, derive(seed, "range", run))
+            tests.append(range_test(subject, start.net, settings, rates, rows, derive(seed, "range", run), deadline))
+            if tests[-1].late:
+                break
+    found = median_of(tests[:-1] if len(tests) > 1 and tests[-1].late else tests)
     planned = settings.learning_rate if recipe else None
     verdict, title, todo = _judge(found, planned)
     suggested = found.highest_stable / 10
@@ -106,6 +114,7 @@ def learning_rate_range(
         "diverged": found.diverged is not None,
         "loss_at_start": found.start,
         "lowest_loss": float(found.smooth.min()),
+        "runs": found.runs,
         "steps": len(found.losses),
     }
     return Finding(
@@ -165,6 +174,17 @@ def range_test(
     return RangeTest(tuple(rates[: len(losses)]), tuple(losses), start, late)
 
 
+def median_of(tests: list[RangeTest]) -> RangeTest:
+    """The median over runs at each rate; a run that ended earlier counts as infinite from there on, and all end with the last."""
+    longest = max(tests, key=lambda t: len(t.rates))
+    losses = np.full((len(tests), len(longest.rates)), np.inf)
+    for row, test in zip(losses, tests, strict=True):
+        row[: len(test.losses)] = np.nan_to_num(np.array(test.losses), nan=np.inf)
+    middle = tuple(float(v) for v in np.median(losses, 0))
+    start = float(np.median([t.start for t in tests]))
+    return RangeTest(longest.rates, middle, start, any(t.late for t in tests), len(tests))
+
+
 def _loss(subject: Subject, net: nn.Module, held: Batch) -> float:
     assert held.y is not None
     net.eval()
@@ -215,5 +235,5 @@ def _figure(found: RangeTest, planned: float | None) -> Figure:
         x_label="learning rate",
         y_label="loss",
         log_x=True,
-        caption=f"One step at each rate; {_RULE}.",
+        caption=f"One step at each rate, median of {found.runs} runs; {_RULE}.",
     )

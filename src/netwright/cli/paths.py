@@ -9,6 +9,20 @@ from pathlib import Path
 from netwright.core.errors import DataError, SetupError, UsageError, nearest
 
 
+def check_data(path: Path) -> None:
+    """Refuse a data file that cannot be one, before torch is imported: a misspelt name is answered at once.
+
+    Raises:
+        DataError: no such file, a folder, empty, or of a format that is not known.
+        SetupError: no permission.
+    """
+    from netwright.data.raw import check_path, format_of  # polars, a quarter of a second
+
+    if path.suffix or path.is_file():
+        format_of(path)
+    check_path(path)
+
+
 def check_output(path: Path | None, option: str, suffixes: Sequence[str], inputs: Sequence[Path | None] = ()) -> None:
     """Refuse a place where a file cannot be written.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,7 +88,9 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
     suffix = path.suffix.lower()
     with writing(path) as temporary, temporary.open("wb") as file:
         if suffix == ".parquet":
-            table.write_parquet(file)
+            whole = io.BytesIO()  # written straight to a full disk, polars would raise an error of its own
+            table.write_parquet(whole)
+            file.write(whole.getbuffer())
         elif suffix in (".jsonl", ".ndjson"):
             table.write_ndjson(file)
         else:

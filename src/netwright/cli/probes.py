@@ -10,7 +10,7 @@ import typer
 from netwright.cli.galleries import PROBES, galleries
 from netwright.cli.gate import Gate
 from netwright.cli.options import Debug, FailOn, ModelPath, Seed, Verbose, command
-from netwright.cli.paths import check_output, model_folder
+from netwright.cli.paths import check_data, check_output, model_folder
 from netwright.core.errors import UsageError
 
 Rows = Annotated[
@@ -139,6 +139,8 @@ def _ask(
     check_output(json, "--json", (".json",), inputs=(data,))
     check_output(report, "--report", (".html", ".htm"), inputs=(data,))
     folder = model_folder(model, alone=data is None)
+    if data is not None:
+        check_data(data)
     from netwright.report.terminal import Terminal, print_findings
     from netwright.workflow import probing
 

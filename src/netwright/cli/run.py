@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -12,6 +14,7 @@ from netwright.cli.galleries import galleries
 from netwright.cli.gate import Gate
 from netwright.cli.options import Debug, FailOn, Seed, Verbose, command
 from netwright.cli.outcome import interrupted
+from netwright.cli.paths import check_data, run_folder
 from netwright.core.errors import SetupError, UsageError, nearest, unknown
 from netwright.losses.entries import METRICS
 
@@ -19,8 +22,8 @@ if TYPE_CHECKING:
     from netwright.core.finding import Finding
     from netwright.workflow.main import Result
 
-STAGES = ("overparametrise", "regularise")
-"""Findings of the training, which are no members of a gallery."""
+STEP_PROBES = ("columns", "split", "design", "overparametrise", "regularise")
+"""Findings that the steps of a run make themselves, which are no members of a gallery."""
 
 
 @command
@@ -141,6 +144,7 @@ def run(
     gate = _gate(fail_on)
     if plan is not None:
         _check_plan(plan)
+    check_data(data)
 
     def start(listener: Callable[[dict[str, Any]], None]) -> Result:
         from netwright.workflow.main import run as start_run
@@ -165,8 +169,6 @@ def resume(
     Example:
       netwright resume runs/adult
     """
-    from netwright.cli.paths import run_folder
-
     gate, found = _gate(fail_on), run_folder(folder)
 
     def start(listener: Callable[[dict[str, Any]], None]) -> Result:
@@ -208,12 +210,20 @@ def _watch(start: Callable[[Callable[[dict[str, Any]], None]], Result], gate: Ga
         if watch and watch.folder:
             error.add_note(f"what was done so far is kept; when this is mended, {watch.advice}")
         raise
+    print(f"Predict new rows: {_predict_line(result)}", file=sys.stderr)
     findings: list[Finding] = [f for found in result.findings.values() for f in found]
     return gate.code(findings)
 
 
+def _predict_line(result: Result) -> str:
+    """The command that follows the recommendation."""
+    if result.recommended in result.summary.baselines and (result.folder / "baseline.py").is_file():
+        return f"python {shlex.quote(str(result.folder / 'baseline.py'))} new.csv -o predictions.csv"
+    return f"netwright predict {shlex.quote(str(result.folder / 'model'))} new.csv -o predictions.csv"
+
+
 def _gate(fail_on: list[str] | None) -> Gate:
-    return Gate(fail_on, [*STAGES, *(name for entries in galleries().values() for name in entries)])
+    return Gate(fail_on, [*STEP_PROBES, *(name for entries in galleries().values() for name in entries)])
 
 
 def _one_of(value: str | None, option: str, what: str, known: Any) -> str | None:

@@ -51,7 +51,7 @@ _ID_WORDS = {
     "unnamed",
     "serial",
 }
-_DATE_WORDS = {"date", "day", "time", "timestamp", "datetime", "dt"}
+_DATE_WORDS = {"date", "day", "time", "timestamp", "datetime", "dt", "year", "month", "week", "hour"}
 _LOOKS_DATED = r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]|$)|^(19|20)\d{6}$"
 _WITH_UNIT = r"^([$€£]\s?[+-]?[\d.,]+|[+-]?[\d.,]+\s?[%$€£])$"
 _TOKEN = r"^\S{1,64}$"

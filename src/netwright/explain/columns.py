@@ -81,7 +81,7 @@ def columns_of(spec: InputSpec) -> list[Column]:
     return found
 
 
-def test_rows(subject: Subject, n: int, seed: int, *names: str) -> Batch:
+def rows_for(subject: Subject, n: int, seed: int, *names: str) -> Batch:
     """At most `n` test rows, drawn without replacement, in their order.
 
     Raises:

@@ -11,7 +11,7 @@ import torch
 from netwright.core.finding import Cell, Figure, Finding, Series, Table
 from netwright.core.spec import CategoryField, NumberField
 from netwright.data.batch import Inputs
-from netwright.explain.columns import Column, answer_words, columns_of, not_applicable, test_rows
+from netwright.explain.columns import Column, answer_words, columns_of, not_applicable, rows_for
 from netwright.model import Model, Subject
 
 MAX_CATEGORIES = 12
@@ -67,8 +67,8 @@ def partial_dependence(
     model: Model = subject.need("model")
     if finding := not_applicable(model, "partial-dependence", seed):
         return finding
-    batch = test_rows(subject, rows, seed, "partial-dependence")
-    seen = test_rows(subject, 4096, seed, "partial-dependence").x
+    batch = rows_for(subject, rows, seed, "partial-dependence")
+    seen = rows_for(subject, 4096, seed, "partial-dependence").x
     columns = [c for c in columns_of(model.spec) if c.is_category or (c.is_smooth and c.index is not None)]
     few = {k: v[:48] for k, v in batch.x.items()}
     ranked = [(curves(model, c, few, grid(c, seen, 8)).spread, i) for i, c in enumerate(columns)]
@@ -84,14 +84,16 @@ def partial_dependence(
 
 
 def grid(column: Column, seen: Inputs, points: int) -> np.ndarray:
-    """Values at which to ask: quantiles from 1 % to 99 % of those seen, or the most frequent categories' codes."""
+    """Values at which to ask: from 1 % to 99 % of those seen, half of them quantiles and half of them evenly apart; or the
+    codes of the most frequent categories."""
     if isinstance(column.field, CategoryField):
         return np.arange(1, min(len(column.field.categories), MAX_CATEGORIES, points) + 1)
     values = column.of(seen).double().numpy()
     values = values[np.isfinite(values)]
     if not len(values):
         return np.array([])
-    found = np.quantile(values, np.linspace(0.01, 0.99, points))
+    quantiles = np.quantile(values, np.linspace(0.01, 0.99, points - points // 2))
+    found = np.concatenate([quantiles, np.linspace(quantiles[0], quantiles[-1], points // 2 + 2)[1:-1]])
     whole = isinstance(column.field, NumberField) and column.field.kind == "integer"
     return np.unique(np.round(found) if whole else found)
 

@@ -11,7 +11,7 @@ import torch
 from netwright.core.finding import Cell, Figure, Finding, Series, Table, Verdict
 from netwright.core.seed import numpy_generator
 from netwright.data.batch import Batch, Inputs
-from netwright.explain.columns import Column, columns_of, not_applicable, test_rows
+from netwright.explain.columns import Column, columns_of, not_applicable, rows_for
 from netwright.losses.metrics import check_metric, greater_is_better, score
 from netwright.model import Model, Subject
 
@@ -48,7 +48,7 @@ def permutation_importance(
     metric = check_metric(subject.metric or None, model.target)
     columns = columns_of(model.spec)
     n = max(256, min(rows, predictions // (repeats * (len(columns) + 1))))
-    batch = test_rows(subject, n, seed, "permutation-importance")
+    batch = rows_for(subject, n, seed, "permutation-importance")
     base, found = measure(model, batch, columns, metric, repeats, seed, deadline)
     return _finding(columns, found, base, metric, len(batch), repeats, seed)
 
@@ -103,21 +103,17 @@ def _finding(
 ) -> Finding:
     mean, low, high = interval(found)
     order = sorted(range(len(columns)), key=lambda i: (-np.nan_to_num(mean[i], nan=-np.inf), i))
+    known = len(found) > 1
     useful = [i for i in order if low[i] > 0]
-    harmful = [i for i in order if high[i] < 0]
-    words = {True: "used", False: "no measurable use"}
+    unused = len(columns) - len(useful)
     cells = tuple(
-        (
-            columns[i].name,
-            *(_finite(v[i]) for v in (mean, low, high)),
-            "better without it" if i in harmful else words[i in useful],
-        )
+        (columns[i].name, *(_finite(v[i]) for v in (mean, low, high)), _judgement(low[i], high[i], known))
         for i in order
     )
-    verdict: Verdict = "info" if useful else "warn"
-    best = ", ".join(f"{columns[i].name} ({mean[i]:+.3g})" for i in useful[:3])
-    unused = len(columns) - len(useful)
-    title = f"{metric} suffers most without {best}" if useful else f"no column has a measurable use for {metric}"
+    verdict: Verdict = "info" if useful or not known else "warn"
+    title = f"no column has a measurable use for {metric}"
+    if useful or not known:
+        title = f"{metric} suffers most without " + ", ".join(f"{columns[i].name} ({mean[i]:+.3g})" for i in order[:3])
     title += f"; {unused} of {len(columns)} columns show no measurable use" if useful and unused else ""
     title += f" (out of time after {len(found)} of {repeats} repeats)" if len(found) < repeats else ""
     measured: dict[str, Cell] = {metric: _finite(base), "columns": len(columns), "columns_used": len(useful)}
@@ -135,7 +131,7 @@ def _finding(
         "shuffled column gives rows that could not occur, such as a pregnant man, on which the network has never been tested.",
         todo="Columns without measurable use may be left out; try it, all at once, and compare."
         if useful and unused
-        else ("" if useful else "Compare with a constant prediction; the network may have learned nothing."),
+        else ("Compare with a constant prediction; the network may have learned nothing." if verdict == "warn" else ""),
         tables=(
             Table(title="Permutation importance", columns=("column", label, "low", "high", "judgement"), rows=cells),
         ),
@@ -143,6 +139,12 @@ def _finding(
         reference="Breiman (2001); Fisher, Rudin and Dominici (2019)",
         seed=seed,
     )
+
+
+def _judgement(low: float, high: float, known: bool) -> str:
+    if not known:
+        return "no interval from one repeat"
+    return "used" if low > 0 else "better without it" if high < 0 else "no measurable use"
 
 
 def _figure(
@@ -154,8 +156,8 @@ def _figure(
     label: str,
     total: int,
 ) -> Figure:
-    take = lambda values: tuple(_finite(values[i]) for i in order)  # noqa: E731
-    series = Series(x=tuple(columns[i].name for i in order), y=take(mean), low=take(low), high=take(high))
+    y, lows, highs = (tuple(_finite(values[i]) for i in order) for values in (mean, low, high))
+    series = Series(x=tuple(columns[i].name for i in order), y=y, low=lows, high=highs)
     caption = "With 95 % intervals over rows and permutations." + (
         f" The first {len(order)} of {total}." if total > len(order) else ""
     )

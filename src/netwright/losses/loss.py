@@ -41,11 +41,10 @@ class Loss(Protocol):
 
 def weighted(values: Tensor, weight: Tensor | None, mask: Tensor | None) -> Tensor:
     """Reduce trailing positions under a mask to one value a row, then apply the rows' weights."""
-    if values.dim() > 1:
-        if mask is None:
-            values = values.flatten(1).mean(1)
-        else:
-            values = (values * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
+    if values.dim() > 1 and mask is not None:
+        values = (values * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
+    elif values.dim() > 1:
+        values = values.flatten(1).mean(1)
     return values if weight is None else values * weight
 
 

@@ -90,7 +90,11 @@ def check_options(name: str, template: Template, options: Mapping[str, Option]) 
     Raises:
         UsageError: with the nearest names.
     """
-    known = [p.name for p in inspect.signature(template).parameters.values() if p.kind is p.KEYWORD_ONLY and p.name != "n_out"]
+    known = [
+        p.name
+        for p in inspect.signature(template).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.name != "n_out"
+    ]
     for option in options:
         if option not in known:
             raise UsageError(unknown(f"option of the template {name!r} called", option, known))

@@ -22,7 +22,7 @@ PLAIN_NUMBERS = {"separatethousands": True, "exponentformat": "power", "minexpon
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
-LABEL_LENGTH = 24
+LABEL_LENGTH, TITLE_LENGTH = 24, 44
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?")
 
 
@@ -77,7 +77,7 @@ def axis(title: str, kind: str, values: Iterable[Cell] = (), *, grid: bool = Tru
     """An axis of the shared look; `values` are what it must be able to show."""
     found: dict[str, Any] = {
         "type": kind,
-        "title": {"text": escaped(title), "standoff": 12, "font": {"size": 13, "color": MUTED}},
+        "title": {"text": escaped(shortened(title, TITLE_LENGTH)), "standoff": 12, "font": {"size": 13, "color": MUTED}},
         "automargin": True,
         "showgrid": grid,
         "gridcolor": GRID,

@@ -123,6 +123,8 @@ def category_swap(
     rows = torch.arange(len(y))
     for _ in range(threat.swaps):
         rows, gained = rows[~wrong[rows]], []
+        if not len(rows):
+            break
         for part in torch.split(rows, max(1, batch_size // len(tries))):
             many = {n: t.repeat_interleave(len(tries), 0) for n, t in pick(point, part).items()}
             many["codes"][torch.arange(len(many["codes"])), columns.repeat(len(part))] = codes.repeat(len(part))
@@ -135,7 +137,7 @@ def category_swap(
             point["codes"][part, columns[best]] = codes[best]
             price[part], wrong[part] = now[gain], turned[gain]
             gained.append(part)
-        rows = torch.cat(gained) if gained else rows[:0]
+        rows = torch.cat(gained)
     return point
 
 

@@ -18,8 +18,8 @@ def judge(prediction: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     r"""How wrong each row is (N,), and whether its class is wrong (N,).
 
     Classes: the log odds of being wrong, log(sum_{c != y} p_c) - log p_y. They rise with the cross-entropy -log p_y, so
-    the signs of their gradient are the same, but they do not fade out where a network is sure of itself. Numbers:
-    the absolute error |prediction - y|; never "wrong". A prediction that is not finite is infinitely wrong.
+    the signs of their gradient are the same, but they do not fade out where a network is sure of itself (up to odds
+    of exp(690)). Numbers: the absolute error |prediction - y|; never "wrong". A prediction that is not finite is infinitely wrong.
 
     Args:
         prediction: probabilities (N, C) or values (N,).

@@ -29,7 +29,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         DataError: the file is damaged, or not ours.
     """
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             values = json.loads((file.metadata() or {})["netwright"])
             return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118 (not a dict)
     except FileNotFoundError:

@@ -105,7 +105,7 @@ def baselines(job: Job, done: bool) -> list[Finding]:
             found = tables.describe(fitted, job.metric)
             findings.append(complete(found, entry, "baselines", time.monotonic() - began, job.settings.seed))
         with writing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
     with np.load(path, allow_pickle=False) as stored:
         job.predictions = {e.name: stored[f"{e.name}/test"] for e in entries}
         job.valid_predictions = {e.name: stored[f"{e.name}/valid"] for e in entries}

@@ -1,0 +1,219 @@
+"""The page in a real browser: offline, without an error, every figure drawn, nothing wider than the window."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_report_page import BAD, a_page, every_figure
+
+from netwright.core.finding import Figure, Finding, Series, Table
+from netwright.report.page import Page, Section, write
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="there is no chromium; install it: apt-get install chromium"),
+]
+WIDTHS = (400, 1200)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+def wide_page() -> Page:
+    """Long words, wide tables, many columns, large heat maps, and 25 figures, some of them folded."""
+    word = "a_very_long_name_without_any_place_to_break_it_" * 3
+    table = Table(
+        title=word, columns=tuple(f"{word}{j}" for j in range(20)), rows=tuple((word,) * 20 for _ in range(60))
+    )
+    lines = tuple(
+        Series(name=f"{word}{i}", x=tuple(range(40)), y=tuple(float(i + j % 7) for j in range(40))) for i in range(9)
+    )
+    figures = (
+        Figure(title=word, kind="line", series=lines, x_label=word, y_label=word, caption=word),
+        Figure(
+            title="many",
+            kind="heatmap",
+            series=(Series(x=tuple("abcdefghijkl"), y=tuple("abcdefghijkl"), z=((-0.123,) * 12,) * 12),),
+        ),
+        Figure(
+            title="pictures",
+            kind="heatmap",
+            series=tuple(Series(name=str(i), z=((0.0, 1.0), (1.0, 0.5))) for i in range(5)),
+        ),
+        Figure(title="cloud", kind="scatter", series=(Series(x=tuple(range(9000)), y=tuple(range(9000))),)),
+        Figure(
+            title="bars", kind="bar", series=(Series(x=tuple(f"{word}{i}" for i in range(30)), y=tuple(range(30))),)
+        ),
+    )
+    findings = tuple(
+        Finding(
+            probe=word,
+            family="f",
+            verdict=v,
+            title=word,
+            measured={word: word},
+            expected=word,
+            figures=figures,
+            tables=(table,),
+        )
+        for v in ("pass", "warn", "fail", "info", "pass")
+    )
+    sections = (Section(id="one", title=word, lead=word, findings=findings, compact=True),)
+    return Page(
+        title=word,
+        subtitle=word,
+        verdict=word,
+        facts={word: word},
+        sections=sections,
+        commands=(word * 3,),
+        raw={word: {word: word * 3}},
+    )
+
+
+class Opened:
+    """A page in the browser, with what went wrong there."""
+
+    def __init__(self, browser, path: Path, width: int) -> None:
+        self.problems: list[str] = []
+        self.requests: list[str] = []
+        context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+        self.tab = context.new_page()
+        self.tab.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
+        self.tab.on("pageerror", lambda e: self.problems.append(str(e)))
+        self.tab.on("request", lambda r: self.requests.append(r.url))
+        self.tab.goto(path.as_uri())
+
+    def read_through(self) -> None:
+        """Unfold everything and scroll to the end, as a reader would."""
+        self.tab.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+        for figure in self.tab.locator(".figure").all():
+            figure.scroll_into_view_if_needed()
+            figure.locator(".main-svg").first.wait_for(state="attached")
+        self.tab.wait_for_timeout(300)
+
+
+@pytest.fixture(scope="module", params=["ordinary", "hostile", "wide"])
+def path(request, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / f"{request.param}.html"
+    write(path, {"ordinary": a_page, "hostile": lambda: a_page(BAD), "wide": wide_page}[request.param]())
+    return path
+
+
+@pytest.fixture(scope="module", params=WIDTHS)
+def opened(request, browser, path) -> Opened:
+    found = Opened(browser, path, request.param)
+    found.read_through()
+    return found
+
+
+def test_nothing_goes_wrong_in_the_browser(opened):
+    assert opened.problems == []
+
+
+def test_nothing_but_the_file_itself_is_asked_for(opened, path):
+    assert [url for url in opened.requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+
+
+def test_every_figure_is_drawn(opened):
+    empty = opened.tab.evaluate("""[...document.querySelectorAll('.figure')].filter((f) =>
+        !f.querySelector('.scatterlayer .trace, .barlayer .trace, .heatmaplayer image')).length""")
+    assert opened.tab.locator(".figure").count() >= 8
+    assert empty == 0
+
+
+def test_nothing_is_wider_than_the_window(opened):
+    width, window = opened.tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert width <= window
+    over = opened.tab.evaluate("""[...document.querySelectorAll('.plot .main-svg')].filter((e) =>
+        e.getBoundingClientRect().right > window.innerWidth + 1).length""")
+    assert over == 0
+
+
+def test_foreign_text_runs_nothing(opened):
+    assert opened.tab.evaluate("window.hacked") is None
+    assert opened.tab.locator("img").count() == 0
+
+
+def test_no_button_sends_the_data_away(opened):
+    titles = opened.tab.evaluate("[...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title)")
+    assert set(titles) == {"Download plot as a PNG", "Zoom", "Pan", "Reset axes"}
+
+
+def test_figures_in_cells_give_way_where_there_is_no_room(opened, path):
+    if path.stem != "wide":
+        pytest.skip("only the wide page has such a heat map")
+    narrow = opened.tab.viewport_size["width"] == 400
+    texts = opened.tab.locator("[id='one.2.figure-2'] .heatmap-label text").count()
+    scale = opened.tab.locator("[id='one.2.figure-2'] .colorbar").count()
+    assert (texts > 0, scale > 0) == (not narrow, narrow)
+
+
+CONTRAST = """() => {
+  const parse = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = parse(getComputedStyle(e).backgroundColor);
+      if (c.length === 3 || c[3] === 1) return c;
+    }
+    return [255, 255, 255];
+  };
+  const weak = new Set();
+  for (const e of document.querySelectorAll('body *:not(svg *):not(script):not(style)')) {
+    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())) continue;
+    const [a, b] = [light(parse(getComputedStyle(e).color)), light(behind(e))];
+    if ((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5) weak.add(e.tagName + '.' + e.className);
+  }
+  return [...weak];
+}"""
+
+
+def test_all_text_stands_out_from_what_is_behind_it(opened):
+    assert opened.tab.evaluate(CONTRAST) == []
+
+
+def test_figures_wait_until_the_reader_comes_near(browser, tmp_path):
+    findings = tuple(
+        Finding(probe="p", family="f", verdict="info", title=str(i), figures=every_figure()) for i in range(8)
+    )
+    write(tmp_path / "p.html", Page(title="t", sections=(Section(id="s", title="s", findings=findings),)))
+    tab = Opened(browser, tmp_path / "p.html", 1200).tab
+    tab.locator(".figure .main-svg").first.wait_for(state="attached")
+    drawn = tab.locator(".figure[data-drawn]").count()
+    assert 0 < drawn < 32
+
+
+def test_a_link_to_a_folded_finding_unfolds_it(browser, tmp_path):
+    write(tmp_path / "p.html", a_page())
+    tab = Opened(browser, tmp_path / "p.html", 1200).tab
+    assert not tab.evaluate("document.getElementById('second.1').open")
+    tab.evaluate("location.hash = 'second.1'")
+    tab.locator("[id='second.1'][open]").wait_for(state="attached")
+
+
+def test_on_paper_everything_is_unfolded_and_drawn_and_afterwards_as_before(browser, tmp_path):
+    write(tmp_path / "p.html", a_page())
+    found = Opened(browser, tmp_path / "p.html", 1200)
+    assert len(found.tab.pdf(format="A4")) > 20_000
+    assert found.tab.locator(".figure .main-svg").count() > 0
+    assert found.tab.evaluate("document.querySelectorAll('.figure:not([data-drawn])').length") == 0
+    assert found.tab.evaluate("document.querySelectorAll('details[open]').length") == 0
+    found.tab.wait_for_timeout(300)
+    widths = found.tab.evaluate("[...document.querySelectorAll('article .plot')].map((p) => p.offsetWidth)")
+    svgs = found.tab.evaluate(
+        "[...document.querySelectorAll('article .plot')].map((p) => p.querySelector('.main-svg').clientWidth)"
+    )
+    assert svgs == widths
+    assert found.problems == []
