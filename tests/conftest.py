@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from commandline import Ended, call
 
+from commandline import Ended, call
 from netwright.core.files import write_json
 from netwright.core.seed import numpy_generator
 from netwright.data.data import Data

@@ -24,7 +24,7 @@ from netwright.checks.columns import (
 )
 from netwright.checks.data import contradictions, duplicates, noise_floor, row_keys
 from netwright.checks.entries import CHECKS
-from netwright.checks.leak import leak, mean_auc, target_copy
+from netwright.checks.leak import _bent_line, leak, mean_auc, target_copy
 from netwright.checks.shift import shift
 from netwright.core.finding import Finding
 from netwright.core.seed import numpy_generator
@@ -152,6 +152,14 @@ def test_a_column_that_determines_the_target_but_not_the_other_way_round_is_a_le
     assert finding.verdict == "fail" and "'days_since'" in finding.title and finding.measured["best_auc"] == 1.0
 
 
+def test_several_labels_of_one_class_are_a_leak_but_no_copy() -> None:
+    columns = noise()
+    columns["reason"] = [f"{v}{i % 3}" for i, v in enumerate(columns["y"])]
+    data = data_of(columns)
+    assert ask(target_copy, data).verdict == "pass"
+    assert ask(leak, data).verdict == "fail"
+
+
 def test_a_good_column_is_no_leak_and_a_very_good_one_is_suspicious() -> None:
     y = np.array(noise(3000)["y"])
     rng = numpy_generator(0, "wrong")
@@ -174,6 +182,13 @@ def test_a_leak_of_a_number_is_found_by_its_r2(bend: Any) -> None:
         ),
     )
     assert finding.verdict == "fail" and "'later'" in finding.title
+
+
+def test_the_bent_line_meets_a_straight_one_everywhere_and_gaps_at_their_mean() -> None:
+    x = numpy_generator(0, "x").normal(size=1000)
+    at = np.array([-9.0, 0.123, 9.0, np.nan])
+    line = _bent_line(np.append(x, [np.nan, np.nan]), np.append(2 * x + 1, [5.0, 7.0]), at)
+    assert line == pytest.approx([-17.0, 1.246, 19.0, 6.0])
 
 
 def test_few_validation_rows_prove_no_leak() -> None:

@@ -12,13 +12,14 @@ from typing import get_args
 
 import pytest
 import typer
-from commandline import call, command, refused
 
+from commandline import call, command, refused
 from netwright.cli import app as app_module
 from netwright.cli.galleries import PROBES, find, galleries
 from netwright.cli.gate import Gate
 from netwright.cli.options import command as as_command
 from netwright.cli.outcome import outcome
+from netwright.cli.reference import reference
 from netwright.core.errors import DataError, GateError, SetupError, TrainingError, UsageError
 from netwright.core.finding import Finding
 from netwright.core.spec import ColumnKind, Task
@@ -118,6 +119,7 @@ def test_wrong_use_is_refused_with_the_nearest_name(
 
 @pytest.mark.parametrize("step", ["train", "baseline"])
 def test_a_step_that_cannot_be_skipped_is_refused_with_those_that_can(step: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,y\n1,2\n")
     refused(call("run", tmp_path / "x.csv", "--target", "y", "--skip", step), 2, step, *SKIPPABLE)
 
 
@@ -205,7 +207,9 @@ def test_an_error_cannot_send_escape_sequences_to_the_terminal() -> None:
     assert lines == ["error: there is no column '\\x1b[2J error: forged'"]
 
 
-@pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "SIGTERM")])
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "SIGTERM")]
+)
 def test_a_signal_ends_a_command_with_its_exit_code(
     number: signal.Signals, code: int, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +236,9 @@ def test_a_signal_ends_a_command_with_its_exit_code(
 def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
-    ended = subprocess.run(command("--help"), stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        command("--help"), stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
     os.close(write_end)
     assert ended.returncode == 141
     assert ended.stderr == ""
@@ -262,3 +268,10 @@ def finding(verdict: str, *, probe: str = "fgsm", gate: bool = False) -> Finding
 )
 def test_fail_on_turns_just_those_findings_into_exit_code_1(wanted: list[str], found: Finding, code: int) -> None:
     assert Gate(wanted, ["fgsm", "pgd"]).code([finding("pass"), found]) == code
+
+
+def test_the_reference_in_docs_is_the_help_of_today() -> None:
+    path = Path(__file__).parents[1] / "docs" / "commands.md"
+    assert path.read_text(encoding="utf-8") == reference(), (
+        "write it anew: python -m netwright.cli.reference > docs/commands.md"
+    )

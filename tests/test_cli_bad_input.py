@@ -14,9 +14,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from commandline import call, command, refused, spawn, tree, unchanged
 from conftest import TINY_PLAN, TinyRun, make_frame
-
 from netwright.core.files import write_json
 
 ROWS = 60
@@ -39,7 +39,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run_refused(here: Path, content: str | bytes, code: int, *words: str, name: str = "data.csv", target: str = "y") -> None:
+def run_refused(
+    here: Path, content: str | bytes, code: int, *words: str, name: str = "data.csv", target: str = "y"
+) -> None:
     """`netwright run` on this content ends so, and makes nothing."""
     path = here / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -255,12 +257,16 @@ def test_a_missing_column_is_refused_at_predict_time(tiny_run: TinyRun, rows: pl
 
 def test_extra_and_reordered_columns_change_nothing(tiny_run: TinyRun, rows: pl.DataFrame, tmp_path: Path) -> None:
     straight, _ = predict(tiny_run, rows, tmp_path)
-    turned, err = predict(tiny_run, rows.with_columns(extra=pl.lit(1)).select(["extra", *reversed(rows.columns)]), tmp_path)
+    turned, err = predict(
+        tiny_run, rows.with_columns(extra=pl.lit(1)).select(["extra", *reversed(rows.columns)]), tmp_path
+    )
     assert straight == turned
     assert "'extra'" in err
 
 
-def test_labelled_rows_without_their_target_cannot_be_attacked(tiny_run: TinyRun, rows: pl.DataFrame, tmp_path: Path) -> None:
+def test_labelled_rows_without_their_target_cannot_be_attacked(
+    tiny_run: TinyRun, rows: pl.DataFrame, tmp_path: Path
+) -> None:
     rows.write_csv(tmp_path / "rows.csv")
     refused(call("attack", tiny_run.folder / "model", tmp_path / "rows.csv"), 3, "no target column 'y'")
 
@@ -397,7 +403,9 @@ def test_a_model_alone_cannot_be_asked_without_rows(tiny_run: TinyRun) -> None:
 def test_a_run_folder_that_cannot_be_made_is_refused(here: Path, out: str) -> None:
     (here / "data.csv").write_text(table())
     with unchanged(here):
-        refused(call("run", "data.csv", "--target", "y", "--out", out), 2 if out == "data.csv" else 4, out, "choose another")
+        refused(
+            call("run", "data.csv", "--target", "y", "--out", out), 2 if out == "data.csv" else 4, out, "choose another"
+        )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -437,10 +445,14 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_disk_that_fills_up_is_the_environment_and_the_run_can_go_on(full_disk: Path, here: Path, tiny_run: TinyRun) -> None:
+def test_a_disk_that_fills_up_is_the_environment_and_the_run_can_go_on(
+    full_disk: Path, here: Path, tiny_run: TinyRun
+) -> None:
     out = full_disk / "run"
     plan = tiny_run.folder.parent / "plan.json"
-    ended = call("run", tiny_run.data, "--target", "y", "--plan", plan, "--skip", "check", "--skip", "baselines", "--out", out)
+    ended = call(
+        "run", tiny_run.data, "--target", "y", "--plan", plan, "--skip", "check", "--skip", "baselines", "--out", out
+    )
     refused(ended, 4, "cannot write", "No space left", "free some room")
     assert f"netwright resume {out}" in ended.err
     assert not [p for p in tree(full_disk) if p.name.endswith(".tmp")]
@@ -448,7 +460,9 @@ def test_a_disk_that_fills_up_is_the_environment_and_the_run_can_go_on(full_disk
     assert call("resume", out).code == 0
 
 
-def test_predictions_that_do_not_fit_on_the_disk_are_not_left_in_part(full_disk: Path, tiny_run: TinyRun, tmp_path: Path) -> None:
+def test_predictions_that_do_not_fit_on_the_disk_are_not_left_in_part(
+    full_disk: Path, tiny_run: TinyRun, tmp_path: Path
+) -> None:
     make_frame(8_000).with_columns(odd=pl.col("noise")).write_csv(tmp_path / "rows.csv")
     for suffix in (".csv", ".parquet", ".jsonl"):
         ended = call("predict", tiny_run.folder, tmp_path / "rows.csv", "-o", full_disk / f"out{suffix}")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from commandline import Ended, call, refused, unchanged
 from conftest import make_data
-
 from netwright.data.data import Data
 from netwright.model import Model, fit
 from netwright.recipes.book import design
@@ -59,7 +59,9 @@ def predict(folder: Path, frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame
     return pl.read_csv(made), ended
 
 
-def test_classes_get_a_row_number_a_prediction_and_probabilities(folder: Path, model: Model, data: Data, rows: Path) -> None:
+def test_classes_get_a_row_number_a_prediction_and_probabilities(
+    folder: Path, model: Model, data: Data, rows: Path
+) -> None:
     out = rows.with_name("out.csv")
     ended = call("predict", folder, rows, "-o", out)
     assert (ended.code, ended.out) == (0, "")
@@ -116,7 +118,9 @@ def test_the_order_of_columns_does_not_matter(folder: Path, data: Data, tmp_path
     assert "note" not in ended.err
 
 
-def test_extra_columns_are_named_and_ignored_and_the_target_is_passed_over(folder: Path, data: Data, tmp_path: Path) -> None:
+def test_extra_columns_are_named_and_ignored_and_the_target_is_passed_over(
+    folder: Path, data: Data, tmp_path: Path
+) -> None:
     frame = data.part("test")
     straight, ended = predict(folder, frame, tmp_path)
     assert "note" not in ended.err
@@ -206,5 +210,3 @@ def test_predict_imports_neither_sklearn_nor_plotly(folder: Path, rows: Path) ->
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stderr.strip() == ""
-
-

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from commandline import call, unchanged
-from conftest import TinyRun
 from pydantic import TypeAdapter
 
+from commandline import call, unchanged
+from conftest import TinyRun
 from netwright.cli.galleries import PROBES, galleries
 from netwright.cli.run import _gate
 from netwright.core.finding import Finding
@@ -27,7 +27,15 @@ def test_a_run_ends_with_the_recommendation_and_where_the_report_is(tiny_run: Ti
     assert json.loads((folder / "summary.json").read_text())["sentence"] in " ".join(ended.err.split())
     assert str(folder / "report.html") in ended.err
     assert f"{folder / 'baseline.py'} new.csv" in ended.err or f"predict {folder / 'model'} new.csv" in ended.err
-    for name in ("settings.json", "plan.json", "recipe.json", "events.jsonl", "findings.json", "report.html", "baseline.py"):
+    for name in (
+        "settings.json",
+        "plan.json",
+        "recipe.json",
+        "events.jsonl",
+        "findings.json",
+        "report.html",
+        "baseline.py",
+    ):
         assert (folder / name).stat().st_size > 0, name
 
 
@@ -93,6 +101,18 @@ def test_the_same_seed_gives_the_same_findings(tiny_run: TinyRun, tmp_path: Path
     for name in ("a.json", "b.json"):
         path = tmp_path / name
         call("attack", tiny_run.folder, "--only", "fgsm", "--seed", "3", "--json", path)
-        found.append([f.model_copy(update={"seconds": 0.0}) for f in FINDINGS.validate_python(json.loads(path.read_text()))])
+        found.append(
+            [f.model_copy(update={"seconds": 0.0}) for f in FINDINGS.validate_python(json.loads(path.read_text()))]
+        )
     assert found[0] == found[1]
     assert found[0][0].seed == 3
+
+
+def test_numbers_that_are_not_finite_are_written_as_json(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = Finding(probe="fgsm", family="x", verdict="info", title="t", measured={"a": float("inf"), "b": float("nan")})
+    monkeypatch.setattr("netwright.workflow.probing.attack", lambda *_, **__: [odd])
+    assert call("attack", tiny_run.folder, "--json", tmp_path / "a.json").code == 0
+    (written,) = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert written["measured"] == {"a": "Infinity", "b": "NaN"}

@@ -116,7 +116,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_a_run_refuses_a_folder_with_something_in_it(tmp_path: Path, run: Run) -> None:
-    with pytest.raises(UsageError, match="exists already.*netwright resume"):
+    with pytest.raises(UsageError, match=r"exists already.*netwright resume"):
         Run.create(run.folder, {})
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="exists already"):
@@ -140,8 +140,8 @@ def test_events_survive_a_line_cut_anywhere(run: Run) -> None:
         (run.folder / "events.jsonl").write_bytes(whole + whole[:cut])
         again = Run(run.folder)
         again.event("after")
-        assert [e["event"] for e in again.events()][0] == "one"
-        assert [e["event"] for e in again.events()][-1] == "after"
+        assert again.events()[0]["event"] == "one"
+        assert again.events()[-1]["event"] == "after"
         assert len(again.events()) == (3 if cut == len(whole) - 1 else 2)
     assert again.events()[0]["text"] == "Zürich \u2028 \x85 end"
 

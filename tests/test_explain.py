@@ -356,6 +356,20 @@ def test_the_partial_dependence_of_an_additive_model_is_its_own_term() -> None:
     assert figures["colour"].kind == "bar" and all(float(v or 0).is_integer() for v in figures["b"].series[0].x)
 
 
+def test_the_partial_dependence_is_a_mean_over_rows_and_its_band_shows_an_interaction() -> None:
+    class Product(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :1] * x[:, 1:]
+
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(np.stack([rng.normal(size=2000), 2 * rng.integers(0, 2, 2000)], 1)).float()  # slope 0 or 2
+    finding = partial_dependence(foreign(Product(), x, x.prod(1).double(), "squared-error"))
+    (series,) = next(f for f in finding.figures if f.x_label == "x[0]").series
+    points, mean, high = (np.array(v, dtype=float) for v in (series.x, series.y, series.high))
+    assert np.polyfit(points, mean, 1)[0] == pytest.approx(1.0, abs=0.2)
+    np.testing.assert_allclose(high[points > 0], 2 * points[points > 0], rtol=1e-5)
+
+
 def test_each_class_has_its_curve_where_there_are_several() -> None:
     x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
     net = nn.Linear(3, 3)

@@ -102,10 +102,23 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def fake_python(folder: Path, script: str) -> Path:
-    """A command that stands for an interpreter."""
+def fake_python(folder: Path, version: tuple[int, int, int], *, modules: str = "") -> Path:
+    """A command that stands for an interpreter of a version: answers -c with that version, and to -m says what it was asked.
+
+    Args:
+        modules: that cannot be imported.
+    """
     path = folder / "python-fake"
-    path.write_text(f"#!/bin/sh\n{script}\n")
+    hide = "".join(f"sys.modules[{m!r}] = None; " for m in modules.split())
+    path.write_text(
+        f"""#!/bin/sh
+case "$1" in
+  --version) echo Python {".".join(map(str, version))} ;;
+  -c) exec "{sys.executable}" -c "import sys; sys.version_info = {version}; {hide}exec(sys.argv[1])" "$2" ;;
+  *) echo "asked for $*" >&2; exit 9 ;;
+esac
+"""
+    )
     path.chmod(0o755)
     return path
 
@@ -119,21 +132,26 @@ def test_a_missing_python_is_named_with_the_version_that_is_needed(tree: Path) -
 
 
 @needs_make
-def test_an_old_python_is_refused_with_its_version(tree: Path) -> None:
-    old = fake_python(tree, 'case "$1" in --version) echo Python 3.9.2;; *) exit 1;; esac')
-    done = make("setup", f"PYTHON={old}", cwd=tree)
+@pytest.mark.parametrize("version", [(3, 9, 2), (3, 10, 99)])
+def test_an_old_python_is_refused_with_its_version(tree: Path, version: tuple[int, int, int]) -> None:
+    done = make("setup", f"PYTHON={fake_python(tree, version)}", cwd=tree)
     assert done.returncode != 0
-    assert "3.11" in done.stderr and "Python 3.9.2" in done.stderr
-    assert not (tree / ".venv").exists()
+    assert "3.11" in done.stderr and f"Python {'.'.join(map(str, version))}" in done.stderr
+    assert "asked for" not in done.stderr and not (tree / ".venv").exists()
 
 
 @needs_make
-def test_a_python_that_cannot_make_environments_is_refused_with_the_package_to_install(tree: Path) -> None:
-    bare = fake_python(tree, 'case "$2" in *ensurepip*) exit 1;; esac')
-    done = make("setup", f"PYTHON={bare}", cwd=tree)
+def test_a_python_that_is_new_enough_makes_the_environment(tree: Path) -> None:
+    done = make("setup", f"PYTHON={fake_python(tree, (3, 11, 0))}", cwd=tree)
+    assert "asked for -m venv .venv" in done.stderr
+
+
+@needs_make
+@pytest.mark.parametrize("module", ["venv", "ensurepip"])
+def test_a_python_that_cannot_make_environments_is_refused_with_the_package_to_install(tree: Path, module: str) -> None:
+    done = make("setup", f"PYTHON={fake_python(tree, (3, 12, 0), modules=module)}", cwd=tree)
     assert done.returncode != 0
-    assert "python3-venv" in done.stderr
-    assert not (tree / ".venv").exists()
+    assert "python3-venv" in done.stderr and "asked for" not in done.stderr
 
 
 @needs_make

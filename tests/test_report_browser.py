@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_report_page import BAD, a_page, every_figure
 
 from netwright.core.finding import Figure, Finding, Series, Table
 from netwright.report.page import Page, Section, write
+from test_report_page import BAD, a_page, every_figure
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

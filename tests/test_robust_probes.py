@@ -244,6 +244,8 @@ def test_rows_without_a_finite_prediction_are_left_out_and_counted():
     data = Data.from_tensors({"numbers": x}, x[:, 0] + 0.5, spec, target)
     found = probe("fgsm", Subject(model=Model(net.eval(), spec, target, SquaredError()), data=data), eps=(0.1,))
     assert found.measured["rows"] == 37 and "3 rows without a finite prediction" in found.todo
+    nothing = Model(Function(lambda a: a * torch.nan).eval(), spec, target, SquaredError())
+    not_applicable(probe("pgd", Subject(model=nothing, data=data)), "no row has a finite prediction")
 
 
 # Wrong use

@@ -198,7 +198,10 @@ class Model:
                     raise UsageError(
                         "the network of this model is a user's own; pass it: nw.load(folder, module=MyNet())"
                     )
-                module = recipe.build(spec, target, 0)
+                try:
+                    module = recipe.build(spec, target, 0)
+                except UsageError as error:  # a name or an option in the file, which is no mistake of the user's
+                    raise ValueError(str(error)) from error
             module.load_state_dict(load_file(weights))
         except (ValidationError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise DataError(f"the model in {folder} is damaged: {error}; copy it again or train again") from error

@@ -127,7 +127,8 @@ def _diagram(raw: np.ndarray, p: np.ndarray, y: np.ndarray, what: str, scaled: b
         rows = _bin_rows(confidence, right, equal_mass_bins(confidence, N_BINS))
         x, share, low, high = (tuple(r[i] for r in rows) for i in (1, 2, 3, 4))
         hover = tuple(f"says {r[1]:.3f}, true {r[2]:.3f} of {r[0]:,} rows" for r in rows)
-        series.append(Series(name=name, x=x, y=share, low=low, high=high, hover=hover))
+        bounds = {} if each is raw and scaled else {"low": low, "high": high}
+        series.append(Series(name=name, x=x, y=share, hover=hover, **bounds))
     series.append(Series(name="perfect", x=(0.0, 1.0), y=(0.0, 1.0), dashed=True))
     return Figure(
         title="Reliability diagram",
@@ -135,7 +136,7 @@ def _diagram(raw: np.ndarray, p: np.ndarray, y: np.ndarray, what: str, scaled: b
         series=tuple(series),
         x_label=f"mean {what}",
         y_label="share that came true",
-        caption=f"{N_BINS} bins of equally many test rows, with 95 % intervals; below the line the network is too sure.",
+        caption=f"{N_BINS} bins of equally many test rows, with 95 % intervals; below the line it comes true less often than said.",
     )
 
 

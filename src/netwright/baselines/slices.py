@@ -86,9 +86,21 @@ def _by_number(name: str, values: np.ndarray, *, is_date: bool = False) -> Itera
     if not known.any():
         return
     edges = np.unique(np.quantile(values[known], np.linspace(0, 1, 6), method="nearest"))
-    words = (lambda v: str(date(1970, 1, 1) + timedelta(days=float(v)))) if is_date else number
+    words = _day if is_date else number
     fifths = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(0, len(edges) - 2))
     for i in np.unique(fifths[known]):
         inside = known & (fifths == i)
         low, high = float(values[inside].min()), float(values[inside].max())
         yield name, words(low) if low == high else f"{words(low)} to {words(high)}", inside
+
+
+def _day(days: float) -> str:
+    """Days since 1970 as a date, where there is such a date.
+
+    >>> _day(19753.0), _day(1e9)
+    ('2024-01-31', 'day 1000000000')
+    """
+    try:
+        return str(date(1970, 1, 1) + timedelta(days=days))
+    except OverflowError:
+        return f"day {days:.0f}"

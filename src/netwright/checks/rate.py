@@ -89,7 +89,8 @@ def learning_rate_range(
         subject: recipe or model, and data.
         budget_seconds: a guard; a test that it cuts off judges the rates that it reached.
         seed: of networks and batches.
-        runs: with other networks and batches. steps: from `low` to `high`. rows: of a batch, at most, and of the rows on which the loss is measured.
+        runs: with other networks and batches. steps: from `low` to `high`.
+        rows: of a batch, at most, and of the rows on which the loss is measured.
 
     Source: Smith (2017), "Cyclical Learning Rates for Training Neural Networks", section 3.3.
     """

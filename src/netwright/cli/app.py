@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from netwright import __version__
 from netwright.cli.browse import list_entries, show
 from netwright.cli.predict import predict
 from netwright.cli.probes import attack, check, explain
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for name, command in {
+_COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "resume": resume,
     "predict": predict,
@@ -29,15 +30,14 @@ for name, command in {
     "explain": explain,
     "list": list_entries,
     "show": show,
-}.items():
-    app.command(name)(command)
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"netwright {version('netwright')}")
+        print(f"netwright {__version__}")
         raise typer.Exit
 
 

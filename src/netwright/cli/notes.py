@@ -15,7 +15,9 @@ SHOWN = 8
 def notes(looked: Look, spec: InputSpec, target: TargetSpec) -> list[str]:
     """One sentence each: what reading noticed, columns that are ignored, cells that the model cannot know.
 
-    Raises nothing: missing columns are refused by the encoder.
+    Args:
+        looked: rows that have every column of the spec.
+        spec, target: of the model.
     """
     found = list(looked.warnings)
     frame = looked.frame
@@ -36,11 +38,14 @@ def _strange_categories(column: pl.Series, field: CategoryField) -> list[str]:
     strange = labels.filter(labels.is_not_null() & ~labels.is_in(list(field.categories)))
     found = []
     if len(strange):
-        kinds = strange.value_counts(sort=True, name="n")[column.name].to_list()
+        counts = strange.rename("kind").value_counts(name="n").sort(["n", "kind"], descending=[True, False])
+        kinds = counts["kind"].to_list()
         shown = ", ".join(repr(k[:40]) for k in kinds[:3]) + (", ..." if len(kinds) > 3 else "")
-        found.append(f"column {field.name!r}: {counted(len(strange), 'cell')} of a category that training rows did not have ({shown}), taken as unknown")
+        what = f"{counted(len(strange), 'cell')} of a category that training rows did not have ({shown})"
+        found.append(f"column {field.name!r}: {what}, taken as unknown")
     if labels.null_count() and "" not in field.categories:
-        found.append(f"column {field.name!r}: {counted(labels.null_count(), 'missing cell')}, of which training rows had none, taken as unknown")
+        what = f"{counted(labels.null_count(), 'missing cell')}, of which training rows had none"
+        found.append(f"column {field.name!r}: {what}, taken as unknown")
     return found
 
 
@@ -52,8 +57,9 @@ def _strange_numbers(column: pl.Series, field: NumberField) -> list[str]:
         text = to_text(column)
         unread = text.filter(numbers.is_null() & ~is_missing_word(text))
     if len(unread):
-        what = "date" if field.kind == "date" else "finite number"
-        found.append(f"column {field.name!r}: {counted(len(unread), 'cell')} that {'is' if len(unread) == 1 else 'are'} no {what} ({unread[0][:40]!r}), taken as missing")
+        no_what = f"{'is' if len(unread) == 1 else 'are'} no {'date' if field.kind == 'date' else 'finite number'}"
+        what = f"{counted(len(unread), 'cell')} that {no_what} ({unread[0][:40]!r})"
+        found.append(f"column {field.name!r}: {what}, taken as missing")
     missing = numbers.null_count() - len(unread)
     if missing and not field.missing:
         found.append(f"column {field.name!r}: {counted(missing, 'missing cell')}, of which training rows had none")

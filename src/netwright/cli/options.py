@@ -14,8 +14,10 @@ from netwright.cli.outcome import interrupted
 P = ParamSpec("P")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the warnings of libraries.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more: every epoch and every finding in full.")]
-Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything random; the same seed, the same numbers.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show every epoch of every training.")]
+Seed = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Seed of everything random; the same seed, the same numbers.")
+]
 FailOn = Annotated[
     list[str] | None,
     typer.Option(

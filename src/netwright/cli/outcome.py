@@ -55,7 +55,9 @@ def outcome(error: BaseException, debug: bool = False) -> tuple[list[str], int]:
         hint = _HINTS.get(error.errno or 0, "")
         return ["error: " + _plain(f"{where}{error.strerror or error}" + (f"; {hint}" if hint else ""))], ENVIRONMENT
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("netwright"):
-        return [f"error: the package {error.name!r} is not installed; install it: pip install {error.name}"], ENVIRONMENT
+        return [
+            f"error: the package {error.name!r} is not installed; install it: pip install {error.name}"
+        ], ENVIRONMENT
     advice = "" if debug else "; run again with --debug to see the traceback"
     what = f"{type(error).__name__}: {_clean(error)}" if str(error) else type(error).__name__
     return [f"error: this is a bug of netwright ({what}){advice}"], BUG

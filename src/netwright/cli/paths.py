@@ -72,9 +72,13 @@ def model_folder(path: Path, *, alone: bool = False) -> Path:
     if is_run and not (path / "model" / "model.json").is_file():
         raise DataError(f"the run in {path} has no model yet; finish it with: netwright resume {path}")
     if not is_run and not is_model and not (path / "model" / "model.json").is_file():
-        raise DataError(f"{path} is neither a run folder nor a model folder: it has no model.json; give RUN or RUN/model")
+        raise DataError(
+            f"{path} is neither a run folder nor a model folder: it has no model.json; give RUN or RUN/model"
+        )
     if alone and not is_run:
-        raise UsageError(f"{path} is a model alone and knows no labelled rows; give a file with the target in it, or the run folder")
+        raise UsageError(
+            f"{path} is a model alone and knows no labelled rows; give a file with the target in it, or the run folder"
+        )
     return path
 
 
@@ -93,9 +97,13 @@ def run_folder(path: Path) -> Path:
         DataError: it does not exist, or is no run.
     """
     if not path.is_dir():
-        raise DataError(f"{path} is a file; give the run's folder" if path.exists() else f"there is no folder {path}{_near(path)}")
+        raise DataError(
+            f"{path} is a file; give the run's folder" if path.exists() else f"there is no folder {path}{_near(path)}"
+        )
     if not (path / "settings.json").is_file():
         if (path.parent / "settings.json").is_file():
             return path.parent
-        raise DataError(f"{path} is not a run folder: it has no settings.json; start a run with: netwright run DATA --target COLUMN")
+        raise DataError(
+            f"{path} is not a run folder: it has no settings.json; start a run with: netwright run DATA --target COLUMN"
+        )
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from netwright.cli.galleries import PROBES, galleries
 from netwright.cli.gate import Gate
-from netwright.cli.options import Debug, FailOn, ModelPath, Seed, Verbose, command
+from netwright.cli.options import Debug, FailOn, ModelPath, Seed, command
 from netwright.cli.paths import check_data, check_output, model_folder
 from netwright.core.errors import UsageError
 
@@ -24,11 +25,14 @@ Rows = Annotated[
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Run only this one. May be repeated. By default all that fit the model and the rows."),
+    typer.Option(
+        metavar="NAME", help="Run only this one. May be repeated. By default all that fit the model and the rows."
+    ),
 ]
 Budget = Annotated[float, typer.Option(metavar="SECONDS", help="About how long it may take in all.")]
 Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Also write the findings as JSON. By default none is written.")
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Also write the findings as JSON. By default none is written."),
 ]
 Report = Annotated[
     Path | None,
@@ -43,10 +47,9 @@ def check(
     only: Only = None,
     budget: Budget = 60.0,
     seed: Seed = 0,
-    json: Json = None,
+    json_file: Json = None,
     report: Report = None,
     fail_on: FailOn = None,
-    verbose: Verbose = False,
     debug: Debug = False,
 ) -> int:
     """Check that a model is sound.
@@ -60,7 +63,7 @@ def check(
       netwright check runs/adult --only gradients-flow --json findings.json
       netwright list checks                            what there is
     """
-    return _ask("check", model, data, only, budget, seed, json, report, fail_on, verbose)
+    return _ask("check", model, data, only, budget, seed, json_file, report, fail_on)
 
 
 @command
@@ -70,10 +73,9 @@ def attack(
     only: Only = None,
     budget: Budget = 60.0,
     seed: Seed = 0,
-    json: Json = None,
+    json_file: Json = None,
     report: Report = None,
     fail_on: FailOn = None,
-    verbose: Verbose = False,
     debug: Debug = False,
 ) -> int:
     """Find small changes that fool a model.
@@ -86,7 +88,7 @@ def attack(
       netwright attack runs/adult/model new.csv --budget 120 --report attack.html
       netwright list attacks                           what there is
     """
-    return _ask("attack", model, data, only, budget, seed, json, report, fail_on, verbose)
+    return _ask("attack", model, data, only, budget, seed, json_file, report, fail_on)
 
 
 @command
@@ -96,10 +98,9 @@ def explain(
     only: Only = None,
     budget: Budget = 60.0,
     seed: Seed = 0,
-    json: Json = None,
+    json_file: Json = None,
     report: Report = None,
     fail_on: FailOn = None,
-    verbose: Verbose = False,
     debug: Debug = False,
 ) -> int:
     """Show what a model's answers rest on.
@@ -112,7 +113,7 @@ def explain(
       netwright explain runs/adult/model new.csv --report explain.html
       netwright list explanations                      what there is
     """
-    return _ask("explain", model, data, only, budget, seed, json, report, fail_on, verbose)
+    return _ask("explain", model, data, only, budget, seed, json_file, report, fail_on)
 
 
 _TITLES = {"check": "Checks of", "attack": "Attacks on", "explain": "Explanations of"}
@@ -125,10 +126,9 @@ def _ask(
     only: list[str] | None,
     budget: float,
     seed: int,
-    json: Path | None,
+    json_file: Path | None,
     report: Path | None,
     fail_on: list[str] | None,
-    verbose: bool,
 ) -> int:
     entries = galleries()[PROBES[name]]
     for wanted in only or ():
@@ -136,7 +136,7 @@ def _ask(
     if not 0 < budget < float("inf"):
         raise UsageError(f"--budget {budget:g}: expected a number of seconds above 0, such as --budget 60")
     gate = Gate(fail_on, entries)
-    check_output(json, "--json", (".json",), inputs=(data,))
+    check_output(json_file, "--json", (".json",), inputs=(data,))
     check_output(report, "--report", (".html", ".htm"), inputs=(data,))
     folder = model_folder(model, alone=data is None)
     if data is not None:
@@ -144,13 +144,13 @@ def _ask(
     from netwright.report.terminal import Terminal, print_findings
     from netwright.workflow import probing
 
-    listener = Terminal(verbose=verbose)
     ask: Any = getattr(probing, name)
-    findings = ask(folder, data, names=only, budget_seconds=budget, seed=seed, listener=listener)
-    if json:
+    with Terminal() as terminal:
+        findings = ask(folder, data, names=only, budget_seconds=budget, seed=seed, listener=terminal)
+    if json_file:
         from netwright.core.files import write_json
 
-        write_json(json, [finding.model_dump(mode="json") for finding in findings])
+        write_json(json_file, [json.loads(finding.model_dump_json()) for finding in findings])
     if report:
         from netwright.report.page import Page, Section, write
 

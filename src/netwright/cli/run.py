@@ -31,13 +31,17 @@ def run(
     data: Annotated[
         Path,
         typer.Argument(
-            metavar="DATA", help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), or .parquet.", show_default=False
+            metavar="DATA",
+            help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), or .parquet.",
+            show_default=False,
         ),
     ],
     target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.", show_default=False)],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The run's folder; an existing one is refused. By default runs/<data>-<time>."),
+        typer.Option(
+            metavar="FOLDER", help="The run's folder; an existing one is refused. By default runs/<data>-<time>."
+        ),
     ] = None,
     minutes: Annotated[float, typer.Option(metavar="M", help="Time for the whole run.")] = 10.0,
     metric: Annotated[
@@ -74,7 +78,9 @@ def run(
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Rows with the same value stay in one part (patients, customers). By default off."),
+        typer.Option(
+            metavar="COLUMN", help="Rows with the same value stay in one part (patients, customers). By default off."
+        ),
     ] = None,
     time: Annotated[
         str | None,
@@ -88,7 +94,10 @@ def run(
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A small budget, at most a minute, for a first look; the same steps. By default off.")
+        bool,
+        typer.Option(
+            "--quick", help="A small budget, at most a minute, for a first look; the same steps. By default off."
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Go on where a failed check would stop the run. By default off.")
@@ -156,14 +165,17 @@ def run(
 
 @command
 def resume(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was interrupted.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a run that was interrupted.", show_default=False)
+    ],
     fail_on: FailOn = None,
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> int:
     """Go on with a run that was interrupted.
 
-    At any moment, and by anything. It ends with the same weights as a run that was never interrupted. A finished run only writes its report again.
+    At any moment, and by anything. It ends with the same weights as a run that was never interrupted. A finished run only
+    writes its report again.
 
     \b
     Example:
@@ -264,6 +276,9 @@ def _check_plan(path: Path) -> None:
         raise UsageError(f"--plan {path}: that is a folder" + (f"; did you mean {close}?" if close.is_file() else ""))
     if not path.exists() and path.parent.is_dir():
         close_names = nearest(path.name, [p.name for p in path.parent.iterdir()])
-        raise DataError(f"--plan {path}: there is no such file" + (f"; did you mean {path.parent / close_names[0]}?" if close_names else ""))
+        raise DataError(
+            f"--plan {path}: there is no such file"
+            + (f"; did you mean {path.parent / close_names[0]}?" if close_names else "")
+        )
     if not isinstance(read_json(path), dict):
         raise DataError(f"--plan {path}: that is JSON, but no plan; expected the plan.json of a run")

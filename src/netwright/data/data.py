@@ -32,6 +32,7 @@ class Data:
         split: row numbers (int64 arrays, disjoint) for "train", "valid", "test".
         weight: (N,) sample weights over all rows, or None.
         name: what to call it in reports.
+        how: how the split was chosen, in one sentence.
     """
 
     frame: pl.DataFrame | None
@@ -40,6 +41,7 @@ class Data:
     split: Mapping[Part, np.ndarray]
     weight: np.ndarray | None = None
     name: str = "data"
+    how: str = ""
     _blocks: dict[Part, Block] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -81,8 +83,10 @@ class Data:
         digest = hashlib.blake2b(digest_size=16)
         if self.frame is None:
             for part in PARTS:
-                for name, tensor in sorted(self.block(part).x.items()):
+                block = self.block(part)
+                for name, tensor in sorted(block.x.items()):
                     digest.update(name.encode() + tensor.numpy().tobytes())
+                digest.update(b"" if block.y is None else block.y.numpy().tobytes())
         else:
             digest.update(repr(list(zip(self.frame.columns, self.frame.dtypes, strict=True))).encode())
             for column in self.frame.iter_columns():

@@ -26,7 +26,6 @@ class Records:
 
     ends: np.ndarray
     cells: np.ndarray
-    open_quote: bool = False
 
     @property
     def starts(self) -> np.ndarray:
@@ -62,7 +61,7 @@ def records(data: bytes, delimiter: str, quoted: bool) -> Records:
     found = np.concatenate(ends), np.concatenate(marks) + 1
     if not data.endswith(b"\n") or inside:
         found = np.append(found[0], len(data)), np.append(found[1], waiting + 1)
-    return Records(found[0], found[1], bool(inside))
+    return Records(found[0], found[1])
 
 
 def well_quoted(data: bytes, delimiter: str) -> bool:

@@ -185,7 +185,7 @@ def _guess_strings(name: str, cells: pl.Series, n_different: int) -> Guess:
     if dated and _few((days := to_days(known)).null_count(), len(known)):
         return Guess("date", f"reads as dates, such as {known[0]!r}", _strays(name, known, days, "date"))
     notes = _split_note(name, cells)
-    if _unique(n_different, n) and _share(cells, r"^\S{1,64}$") >= UNIQUE_SHARE:
+    if _unique(n_different, n) and _share(cells, _TOKEN) >= UNIQUE_SHARE:
         return Guess("identifier", f"{counted(n_different, 'different string')} in {n:,} cells", notes)
     n_words, length = cells.str.count_matches(r"\S+").sum() / n, cells.str.len_chars().sum() / n
     if (n_words >= 2.5 and n_different >= 0.5 * n and n >= MIN_IDENTIFIERS) or length > 80:

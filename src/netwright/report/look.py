@@ -77,7 +77,11 @@ def axis(title: str, kind: str, values: Iterable[Cell] = (), *, grid: bool = Tru
     """An axis of the shared look; `values` are what it must be able to show."""
     found: dict[str, Any] = {
         "type": kind,
-        "title": {"text": escaped(shortened(title, TITLE_LENGTH)), "standoff": 12, "font": {"size": 13, "color": MUTED}},
+        "title": {
+            "text": escaped(shortened(title, TITLE_LENGTH)),
+            "standoff": 12,
+            "font": {"size": 13, "color": MUTED},
+        },
         "automargin": True,
         "showgrid": grid,
         "gridcolor": GRID,

@@ -151,7 +151,7 @@ def bars(figure: Figure) -> Drawn:
             trace |= {
                 "type": "bar",
                 "orientation": "h" if lying else "v",
-                "marker": {"color": COLOURS[i % len(COLOURS)], "opacity": 0.78},
+                "marker": {"color": COLOURS[i % len(COLOURS)], "opacity": 0.65},
             }
             trace[f"error_{up}"] = _errors(series)
         traces.append(trace)

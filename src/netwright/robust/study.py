@@ -65,17 +65,9 @@ def study(plan: Plan, subject: Subject, *, budget_seconds: float, seed: int, row
     if rows is not None and rows < 1:
         raise UsageError(f"rows must be at least 1, not {rows!r}")
     begin, test = time.monotonic(), data.block("test")
-    reason = _not_applicable(model, test, plan.threats[-1])
+    reason = _obstacle(model, test, plan.threats[-1])
     if reason:
-        title = f"not applicable: {reason}"
-        return Finding(
-            probe=plan.entry.name,
-            family="robust",
-            verdict="info",
-            title=title,
-            reference=plan.entry.reference,
-            seed=seed,
-        )
+        return _not_applicable(plan.entry, reason, seed)
     order = numpy_generator(seed, "attack rows").permutation(len(test))
     n = min(rows or _affordable(plan, model, test, order, budget_seconds), len(test))
     index = np.sort(order[:n])
@@ -87,6 +79,8 @@ def study(plan: Plan, subject: Subject, *, budget_seconds: float, seed: int, row
         notes.append(f"{counted(int((~finite).sum()), 'row')} without a finite prediction left out.")
         keep = torch.from_numpy(np.flatnonzero(finite))
         index, x, y = index[finite], pick(x, keep), y[keep]
+        if not len(index):
+            return _not_applicable(plan.entry, "no row has a finite prediction", seed)
     deadline = begin + 2 * budget_seconds
     results = curve(plan.core, model, x, y, plan.threats, seed=seed, deadline=deadline)
     if len(results) < len(plan.threats):
@@ -101,7 +95,13 @@ def study(plan: Plan, subject: Subject, *, budget_seconds: float, seed: int, row
     return finding(trial)
 
 
-def _not_applicable(model: Model, test: Block, threat: Threat) -> str:
+def _not_applicable(entry: Entry, reason: str, seed: int) -> Finding:
+    title = f"not applicable: {reason}"
+    return Finding(probe=entry.name, family="robust", verdict="info", title=title, reference=entry.reference, seed=seed)
+
+
+def _obstacle(model: Model, test: Block, threat: Threat) -> str:
+    """Why there is nothing to attack; empty where there is."""
     if model.loss.link == "unknown":
         return "what an output means is not known for this loss; say it with link="
     if not len(test):

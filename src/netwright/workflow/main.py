@@ -16,6 +16,7 @@ from netwright.core.files import read_json, write_json
 from netwright.core.finding import Finding
 from netwright.core.run import Listener, Run
 from netwright.data.read import Look, from_any
+from netwright.losses.metrics import check_metric
 from netwright.model import Model
 from netwright.report.summary import Summary
 from netwright.workflow import publish, steps
@@ -86,7 +87,9 @@ def run(
     asked = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target, **settings)
     frame = None if is_path else from_any(data)
     looked = look_at(asked, None if frame is None else Look(frame, (), "frame"))
-    rows = split_and_encode(looked, asked)  # bad data is refused before a folder is made
+    rows = split_and_encode(looked, asked)  # bad data, settings that do not fit and a bad plan are refused before a folder is made
+    check_metric(asked.metric, rows.target)
+    replayed = None if plan is None else read_json(plan)
     name = Path(data).name.split(".")[0] if is_path else "data"
     folder = Path(out) if out is not None else Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     created = Run.create(folder, asked.model_dump(mode="json"), listener)
@@ -95,8 +98,8 @@ def run(
         frame.write_parquet(path)
         asked = asked.model_copy(update={"data": str(path)})
         write_json(folder / "settings.json", asked.model_dump(mode="json"))
-    if plan is not None:
-        created.plan = read_json(plan)
+    if replayed is not None:
+        created.plan = replayed
         write_json(folder / "plan.json", created.plan)
     return _execute(Job(created, asked, time.monotonic() + asked.seconds, looked=looked, data=rows))
 

@@ -16,7 +16,7 @@ from netwright.data.data import PARTS, Data, Part
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.data.infer import Guess, infer_kinds, infer_task, pick_column
 from netwright.data.read import Look, look
-from netwright.data.split import split_rows
+from netwright.data.split import plan_split
 from netwright.workflow.settings import Settings
 
 USED: tuple[ColumnKind, ...] = ("number", "integer", "date", "category")
@@ -113,8 +113,9 @@ def split_and_encode(looked: Looked, settings: Settings, split: Mapping[Part, np
     Raises:
         DataError: the rows cannot be split as asked.
     """
+    how = ""
     if split is None:
-        split = split_rows(
+        planned = plan_split(
             looked.frame,
             target=settings.target,
             task=looked.task,
@@ -123,24 +124,17 @@ def split_and_encode(looked: Looked, settings: Settings, split: Mapping[Part, np
             group=settings.group,
             time=settings.time,
         )
+        split, how = planned.rows, planned.how
     train = looked.frame[split["train"]]
     spec = fit_inputs(train, looked.kinds)
     target = fit_target(train[settings.target], looked.task)
     name = Path(settings.data).name.split(".")[0]
     frame = looked.frame.drop(settings.split_column) if settings.split_column else looked.frame
-    return Data(frame, spec, target, split, name=name)
+    return Data(frame, spec, target, split, name=name, how=how)
 
 
 def split_finding(data: Data, settings: Settings) -> Finding:
     """How many rows train, validate and test, and the target in each part."""
-    how = "by the column " + settings.split_column if settings.split_column else "stratified by the target"
-    how = (
-        f"no {settings.group} in two parts"
-        if settings.group
-        else f"oldest first by {settings.time}"
-        if settings.time
-        else how
-    )
     sizes = {part: len(data.split[part]) for part in PARTS}
     if data.target.is_number:
         columns: tuple[str, ...] = ("part", "rows", "mean", "standard deviation", "lowest", "highest")
@@ -159,7 +153,7 @@ def split_finding(data: Data, settings: Settings) -> Finding:
         probe="split",
         family="split",
         verdict="info",
-        title=f"{sizes['train']:,} rows train, {sizes['valid']:,} validate, {sizes['test']:,} test ({how})",
+        title=f"{sizes['train']:,} rows train, {sizes['valid']:,} validate, {sizes['test']:,} test ({data.how})",
         measured={**sizes, "fingerprint": data.fingerprint},
         why="Everything is fitted on training rows and chosen on validation rows; test rows are used once, at the end.",
         tables=(Table(title="The target in each part", columns=columns, rows=tuple(rows)),),

@@ -62,11 +62,11 @@ def split(job: Job, done: bool) -> list[Finding]:
     """Split the rows, fit the specs, check the data."""
     assert job.looked is not None
     path = job.run.folder / "split.json"
-    stored: dict[Part, np.ndarray] | None = None
-    if path.exists():
-        stored = {part: np.array(rows, dtype=np.int64) for part, rows in read_json(path).items()}
-    if job.data is None or stored is not None:
+    if done:
+        stored: dict[Part, np.ndarray] = {part: np.array(rows, dtype=np.int64) for part, rows in read_json(path).items()}
         job.data = split_and_encode(job.looked, job.settings, stored)
+    elif job.data is None:
+        job.data = split_and_encode(job.looked, job.settings)
     data = job.data
     if job.run.decide("fingerprint", lambda: data.fingerprint) != data.fingerprint:
         raise DataError(
