@@ -22,6 +22,7 @@ from netwright.core.errors import DataError, SetupError, UsageError
 from netwright.core.files import read_json, write_json, writing
 from netwright.core.seed import derive
 from netwright.core.spec import InputSpec, TargetSpec, VectorField
+from netwright.data.answers import answers
 from netwright.data.batch import Block, Inputs
 from netwright.data.data import Data
 from netwright.data.encode import encode_inputs
@@ -114,17 +115,7 @@ class Model:
 
     def predict_table(self, frame: pl.DataFrame) -> pl.DataFrame:
         """What `netwright predict` writes: row, prediction, and p_<class>... or lower and upper."""
-        prediction = self.predict_encoded(encode_inputs(frame, self.spec))
-        row = pl.Series("row", range(len(frame)), dtype=pl.Int64)
-        if not self.target.is_number:
-            labels = pl.Series("prediction", [self.target.classes[i] for i in prediction.argmax(1)], dtype=pl.String)
-            return pl.DataFrame(
-                [row, labels, *(pl.Series(f"p_{c}", prediction[:, i]) for i, c in enumerate(self.target.classes))]
-            )
-        columns = [row, pl.Series("prediction", prediction)]
-        if self.margin is not None:
-            columns += [pl.Series("lower", prediction - self.margin), pl.Series("upper", prediction + self.margin)]
-        return pl.DataFrame(columns)
+        return answers(self.predict_encoded(encode_inputs(frame, self.spec)), self.target, self.margin)
 
     def save(self, folder: str | Path) -> None:
         """Store the model as a folder of `model.json` and `weights.safetensors`, whole or not at all.

@@ -24,7 +24,7 @@ from netwright.core.errors import DataError, TrainingError
 from netwright.core.files import read_json, write_json, write_text, writing
 from netwright.core.finding import Finding
 from netwright.data.data import PARTS, Part
-from netwright.losses.metrics import check_metric, greater_is_better, score
+from netwright.losses.metrics import check_metric
 from netwright.model import Model, Subject
 from netwright.recipes.book import design as choose
 from netwright.workflow import publish
@@ -249,10 +249,7 @@ def best_baseline(job: Job) -> str | None:
     """The baseline with the best metric on the validation rows (never on the test rows)."""
     if not job.valid_predictions:
         return None
-    sign = 1.0 if greater_is_better(job.metric) else -1.0
-    y = job.rows.y("valid")
-    values = {name: sign * score(job.metric, y, p) for name, p in job.valid_predictions.items()}
-    return max(values, key=lambda name: values[name])
+    return compared.best_of(job.metric, job.rows.y("valid"), job.valid_predictions)
 
 
 def attack(job: Job, done: bool) -> list[Finding]:
