@@ -22,6 +22,7 @@ from netwright.core.errors import UsageError
 from netwright.core.finding import Finding
 from netwright.core.spec import InputSpec, NumberField
 from netwright.data.data import Data
+from netwright.explain.entries import EXPLANATIONS
 from netwright.losses.loss import adapt
 from netwright.losses.standard import CrossEntropy, SquaredError
 from netwright.model import Model, Subject
@@ -159,6 +160,12 @@ def test_loss_at_start_fails_outputs_that_are_too_large() -> None:
     assert loss_at_start(foreign(perceptron(), x, y)).verdict == "pass"
     finding = loss_at_start(foreign(perceptron(Times(100.0)), x, y))
     assert finding.verdict == "fail" and "more than three times" in finding.title
+
+
+def test_loss_at_start_is_measured_without_dropout() -> None:
+    x, y = problem()
+    plain, dropped = (loss_at_start(foreign(perceptron(*extra), x, y)) for extra in ([], [nn.Dropout(0.9)]))
+    assert plain.measured == dropped.measured
 
 
 def test_loss_at_start_fails_a_loss_that_is_not_finite() -> None:
@@ -531,3 +538,22 @@ def test_every_field_is_tried_at_its_edges() -> None:
     numbers = sum(isinstance(f, NumberField) for f in data.spec.fields)
     finding = predictions_finite(Subject(recipe=recipe, data=data))
     assert finding.measured["edge_cases"] == 5 * numbers + len(data.spec.categories)
+
+
+@pytest.mark.slow
+def test_all_start_checks_and_explanations_work_on_a_keras_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "torch":
+        pytest.skip("keras was imported with another backend")
+    layers = [keras.layers.Input((6,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dropout(0.3)]
+    net = keras.Sequential([*layers, keras.layers.BatchNormalization(), keras.layers.Dense(3)])
+    x, y = problem(300)
+    subject = foreign(net, x, y)
+    before = [w.copy() for w in net.get_weights()]
+    found = {name: CHECKS[name].load()(subject, budget_seconds=60, seed=0).verdict for name in START}
+    assert set(found.values()) <= {"pass", "info"}, found
+    for entry in EXPLANATIONS.values():
+        finding = entry.load()(subject, budget_seconds=60, seed=0)
+        assert any(str(row[0]) == "x[0]" for table in finding.tables for row in table.rows)
+    assert all((now == then).all() for now, then in zip(net.get_weights(), before, strict=True))

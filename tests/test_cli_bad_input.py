@@ -202,8 +202,9 @@ def test_an_existing_run_folder_is_refused_and_resume_is_offered(tiny_run: TinyR
 
 def test_a_plan_of_other_data_is_refused(here: Path, tiny_run: TinyRun) -> None:
     (here / "data.csv").write_text(table())
-    ended = call("run", "data.csv", "--target", "y", "--plan", tiny_run.folder / "plan.json", "--out", "run")
-    refused(ended, 3, "data", "plan")
+    with unchanged(here):
+        ended = call("run", "data.csv", "--target", "y", "--plan", tiny_run.folder / "plan.json", "--out", "run")
+        refused(ended, 3, "plan.json", "other data")
 
 
 # --- cells that are no plain numbers ----------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Kill(Quiet):
         self.step, self.at_epoch = step, at_epoch
 
     def on_step(self, state: State) -> None:
-        if state.step == self.step and not self.at_epoch:
+        if state.step >= self.step and not self.at_epoch:
             raise Killed
 
     def on_epoch(self, state: State) -> None:

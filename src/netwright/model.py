@@ -29,7 +29,7 @@ from netwright.data.encode import encode_inputs
 from netwright.losses.entries import LOSSES
 from netwright.losses.loss import Loss, adapt
 from netwright.losses.standard import CrossEntropy, SquaredError
-from netwright.recipes.recipe import Recipe, Template
+from netwright.recipes.recipe import Recipe, Template, at_most
 from netwright.train.hooks import (
     Average,
     Checkpoint,
@@ -149,12 +149,13 @@ class Model:
         write_json(folder / "model.json", card)
 
     @classmethod
-    def load(cls, folder: str | Path, module: nn.Module | None = None) -> Model:
+    def load(cls, folder: str | Path, module: Any = None, call: Callable[[Any, Any], Tensor] | None = None) -> Model:
         """Load a model folder. Nothing is unpickled, and no name from the file is imported.
 
         Args:
             folder: what `save` wrote.
             module: the network, where it is a user's own and no template of ours.
+            call: as it was given to `wrap`.
 
         Raises:
             DataError: the folder is missing, damaged, changed after it was saved, or not ours.
@@ -190,12 +191,16 @@ class Model:
                         "the network of this model is a user's own; pass it: nw.load(folder, module=MyNet())"
                     )
                 try:
-                    module = recipe.build(spec, target, 0)
+                    with at_most(weights.stat().st_size, recipe.options):
+                        module = recipe.build(spec, target, 0)
                 except UsageError as error:  # a name or an option in the file, which is no mistake of the user's
                     raise ValueError(str(error)) from error
+            elif recipe is None and not isinstance(module, Adapted):
+                module = Adapted(module, spec.names, call)
             module.load_state_dict(load_file(weights))
         except (ValidationError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise DataError(f"the model in {folder} is damaged: {error}; copy it again or train again") from error
+            shown = " ".join(str(error).split())[:300]
+            raise DataError(f"the model in {folder} is damaged: {shown}; copy it again or train again") from error
         fingerprint = str(card.get("fingerprint", ""))
         return cls(module.eval(), spec, target, loss, recipe, history, fingerprint, temperature, margin)
 

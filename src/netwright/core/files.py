@@ -33,6 +33,13 @@ def writing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: str | Path) -> None:
+    """Remove the temporary files that a killed process left below a folder of ours."""
+    for path in Path(folder).rglob(".*.tmp"):
+        with suppress(OSError):
+            path.unlink()
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with writing(path) as temporary:

@@ -13,6 +13,10 @@ Inputs = Mapping[str, Tensor]
 """What every network of this package is called with: named tensors whose first dimension counts rows."""
 
 
+def _moved(tensor: Tensor | None, device: torch.device | str) -> Tensor | None:
+    return None if tensor is None else tensor.to(device)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some rows.
@@ -34,8 +38,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same rows on a device."""
-        move = lambda t: None if t is None else t.to(device)  # noqa: E731
-        return Batch({k: v.to(device) for k, v in self.x.items()}, move(self.y), move(self.weight), move(self.rows))
+        x = {k: v.to(device) for k, v in self.x.items()}
+        return Batch(x, _moved(self.y, device), _moved(self.weight, device), _moved(self.rows, device))
 
 
 class Source(Protocol):
@@ -65,13 +69,14 @@ class Block:
 
     def take(self, index: Tensor) -> Batch:
         """The rows `index`."""
-        pick = lambda t: None if t is None else t[index]  # noqa: E731
-        return Batch({k: v[index] for k, v in self.x.items()}, pick(self.y), pick(self.weight), index)
+        y = None if self.y is None else self.y[index]
+        weight = None if self.weight is None else self.weight[index]
+        return Batch({k: v[index] for k, v in self.x.items()}, y, weight, index)
 
     def to(self, device: torch.device | str) -> Block:
         """The same block on a device."""
-        move = lambda t: None if t is None else t.to(device)  # noqa: E731
-        return Block({k: v.to(device) for k, v in self.x.items()}, move(self.y), move(self.weight))
+        x = {k: v.to(device) for k, v in self.x.items()}
+        return Block(x, _moved(self.y, device), _moved(self.weight, device))
 
 
 def whole(source: Source) -> Batch:

@@ -243,11 +243,11 @@ def _categories(effects: list[Effect], words: str) -> Table:
 def _figure(effects: list[Effect], words: str, total: int) -> Figure:
     means, lows, highs = zip(*(_cells(e.reach) for e in effects), strict=True)
     return Figure(
-        title="How far the answer moves with each column",
+        title=f"How far {words} moves with each column",
         kind="bar",
         series=(Series(x=tuple(e.column.name for e in effects), y=means, low=lows, high=highs),),
         x_label="column",
-        y_label=f"mean size of the change of {words}",
+        y_label="mean size of the change",
         caption="Numbers: by one spread of the column. Categories: by a swap for another one. With 95 % intervals over rows."
         + (f" The first {len(effects)} of {total}." if total > len(effects) else ""),
     )

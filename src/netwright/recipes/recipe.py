@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from netwright.core.errors import UsageError, unknown
 from netwright.core.frozen import Frozen
@@ -82,6 +85,32 @@ class Recipe(Frozen):
     def with_training(self, **settings: Any) -> Recipe:
         """The same recipe with other settings of its training (checked again)."""
         return self.model_copy(update={"training": Training(**{**self.training.model_dump(), **settings})})
+
+
+@contextmanager
+def at_most(n_bytes: int, options: Mapping[str, Option]) -> Iterator[None]:
+    """Within it no network of more than `n_bytes` of parameters is made: a recipe from a file may ask for any width.
+
+    Raises:
+        ValueError: at the first parameter that is too many, before its memory is touched.
+    """
+    if any(isinstance(v, int) and v > n_bytes for v in options.values()):
+        raise ValueError(f"the recipe asks for more than the {n_bytes:,} bytes of its weights: {dict(options)}")
+    here, used = threading.get_ident(), 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal used
+        if parameter is None or threading.get_ident() != here:
+            return
+        used += parameter.numel() * parameter.element_size()
+        if used > n_bytes:
+            raise ValueError(f"the recipe asks for more than the {n_bytes:,} bytes of its weights: {dict(options)}")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def check_options(name: str, template: Template, options: Mapping[str, Option]) -> None:

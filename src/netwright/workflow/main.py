@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from netwright.core.errors import DataError, GateError, UsageError
-from netwright.core.files import read_json, write_json
+from netwright.core.files import read_json, sweep, write_json
 from netwright.core.finding import Finding
 from netwright.core.run import Listener, Run
 from netwright.data.read import Look, from_any
@@ -87,9 +87,13 @@ def run(
     asked = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target, **settings)
     frame = None if is_path else from_any(data)
     looked = look_at(asked, None if frame is None else Look(frame, (), "frame"))
-    rows = split_and_encode(looked, asked)  # bad data, settings that do not fit and a bad plan are refused before a folder is made
+    rows = split_and_encode(looked, asked)  # bad data, settings or plan are refused before a folder is made
     check_metric(asked.metric, rows.target)
     replayed = None if plan is None else read_json(plan)
+    if replayed and replayed.get("fingerprint", rows.fingerprint) != rows.fingerprint:
+        raise DataError(
+            f"the plan in {plan} was made for other data or another split; leave --plan out, or give the data it was made for"
+        )
     name = Path(data).name.split(".")[0] if is_path else "data"
     folder = Path(out) if out is not None else Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     created = Run.create(folder, asked.model_dump(mode="json"), listener)
@@ -111,6 +115,7 @@ def resume(folder: str | Path, *, listener: Listener | None = None) -> Result:
         DataError: the folder is no run, or its data has changed.
     """
     found = Run(folder, listener)
+    sweep(found.folder)
     try:
         settings = Settings.model_validate(found.settings)
     except ValidationError as error:
