@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,11 @@ def spawn(*arguments: object, cwd: Path | None = None) -> Ended:
     """A command in a process of its own."""
     ended = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def buffered() -> dict[str, str]:
+    """The environment without PYTHONUNBUFFERED: stdout is written when its buffer is full or the command ends."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 def refused(ended: Ended, code: int, *words: str) -> None:

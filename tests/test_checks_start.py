@@ -16,7 +16,7 @@ from netwright.checks.fresh import best_constant, lowest_possible
 from netwright.checks.gradients import gradients_flow
 from netwright.checks.independence import rows_independent
 from netwright.checks.overfit import distinct_rows, one_batch_overfits
-from netwright.checks.rate import learning_rate_range
+from netwright.checks.rate import RangeTest, learning_rate_range, median_of
 from netwright.checks.start import loss_at_start
 from netwright.core.errors import UsageError
 from netwright.core.finding import Finding
@@ -435,6 +435,15 @@ def test_rows_independent_fails_on_a_leak_between_rows(leak: nn.Module) -> None:
     assert finding.verdict == "fail" and "evaluation mode" in finding.title
 
 
+def test_rows_independent_tells_apart_what_comes_before_a_row_and_what_after() -> None:
+    x, y = problem()
+    table = rows_independent(foreign(WrongAxis(), x, y)).tables[0]
+    outcome = {(row[0], row[1]): row[-1] for row in table.rows}
+    for mode in ("evaluation", "training"):
+        assert outcome[mode, "later rows replaced"] == "same"
+        assert outcome[mode, "earlier rows replaced"] == "changed"
+
+
 def test_rows_independent_excuses_batch_norm_with_a_warning_and_dropout_without() -> None:
     x, y = problem()
     warned = rows_independent(foreign(perceptron(nn.BatchNorm1d(3)), x, y))
@@ -469,6 +478,18 @@ def test_predictions_finite_names_the_input_and_the_edge() -> None:
     assert finding.verdict == "fail" and finding.title == "outputs are not finite where b is missing"
     assert finding.measured["rows_not_finite"] == 0
     assert finding.tables[0].rows == (("b", "missing", 1.0),)
+
+
+def test_predictions_finite_sees_a_single_row_away_from_all_edges() -> None:
+    x, y = problem()
+
+    class Pole(nn.Module):
+        def forward(self, given: Tensor) -> Tensor:
+            return given[:, :3] / (given[:, :1] - x[5, 0])
+
+    finding = predictions_finite(foreign(Pole(), x, y))
+    assert finding.verdict == "fail" and finding.measured["rows_not_finite"] == 1
+    assert finding.measured["edge_cases_not_finite"] == 0 and not finding.tables
 
 
 def test_predictions_finite_counts_training_rows_with_infinite_outputs() -> None:
@@ -509,6 +530,26 @@ def test_the_highest_stable_rate_of_a_quadratic_is_the_one_of_theory(curvature: 
     assert 0.5 * bound < highest < 2 * bound
     assert finding.measured["suggested_learning_rate"] == highest / 10
     assert finding.figures[0].log_x
+
+
+def test_a_loss_that_gives_back_half_of_its_gain_has_diverged_and_a_single_spike_has_not() -> None:
+    rates = tuple(float(10.0**k) for k in range(-12, 0))
+    losses = (0.9, 0.8, 5.0, 0.7, 0.6, 0.5, 0.5, 0.6, 0.7, 0.85, 0.85, 0.85)
+    found = RangeTest(rates, losses, start=1.0)
+    assert found.smooth[2] == 0.8 and found.gain == pytest.approx(0.4)
+    assert found.smooth.tolist()[-5:] == [0.6, 0.7, 0.85, 0.85, 0.85]
+    assert found.highest_stable == rates[8], "the smoothed loss, down from 1 to 0.6, first rises above 0.8 after it"
+    assert RangeTest(rates, losses[:8] + (0.6,) * 4, start=1.0).highest_stable == rates[-1]
+
+
+def test_the_median_of_runs_counts_one_that_ended_early_as_infinite() -> None:
+    rates = (1.0, 2.0, 3.0)
+    runs = [
+        RangeTest(rates[:n], losses, 1.0)
+        for n, losses in ((1, (9.0,)), (3, (0.5, 0.6, 0.7)), (3, (0.6, 0.8, math.nan)))
+    ]
+    found = median_of(runs)
+    assert found.losses == (0.6, 0.8, math.inf) and found.rates == rates and found.runs == 3
 
 
 def test_a_planned_rate_above_the_highest_stable_one_is_warned_about() -> None:

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 import typer
 
-from commandline import call, command, refused
+from commandline import buffered, call, command, refused
 from netwright.cli import app as app_module
 from netwright.cli.galleries import PROBES, find, galleries
 from netwright.cli.gate import Gate
@@ -237,7 +237,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     ended = subprocess.run(
-        command("--help"), stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        command("--help"), stdout=write_end, stderr=subprocess.PIPE, env=buffered(), text=True, timeout=60, check=False
     )
     os.close(write_end)
     assert ended.returncode == 141

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from commandline import call, command, refused, spawn, tree, unchanged
+from commandline import buffered, call, command, refused, spawn, tree, unchanged
 from conftest import TINY_PLAN, TinyRun, make_frame
 from netwright.core.files import write_json
 
@@ -487,7 +487,9 @@ def test_refusals_are_the_same_in_a_process_of_its_own(here: Path, tiny_run: Tin
 @pytest.mark.parametrize("name", ["--help", "list"])
 def test_stdout_on_a_full_device_is_the_environment(name: str) -> None:
     with open("/dev/full", "w") as full:
-        ended = subprocess.run(command(name), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        ended = subprocess.run(
+            command(name), stdout=full, stderr=subprocess.PIPE, env=buffered(), text=True, check=False
+        )
     assert ended.returncode == 4 and "No space left" in ended.stderr
     assert "Traceback" not in ended.stderr and "Exception ignored" not in ended.stderr
 

@@ -29,6 +29,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_a_reader_sees_the_whole_old_file_or_the_whole_new_one(tmp_path: Path) -> None:
+    """The new file takes the name of the old one; it is never written into it."""
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with path.open() as reader:
+        write_text(path, "new")
+        assert reader.read() == "old" and path.read_text() == "new"
+
+
 def test_a_full_disk_is_a_setup_error_and_leaves_nothing(tmp_path: Path) -> None:
     with (
         pytest.raises(SetupError, match=r"cannot write .*a\.txt: No space left.*; free some room"),

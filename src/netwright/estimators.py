@@ -179,7 +179,7 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         spec = self._spec(frame[train], plain)
         block = Block(
             encode_inputs(frame, spec),
-            torch.from_numpy(y),
+            torch.tensor(y),
             None if weight is None else torch.from_numpy(weight / weight[train].mean()).float(),
         )
         parts = {"train": train, "valid": valid, "test": valid}

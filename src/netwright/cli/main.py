@@ -26,17 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = call(arguments)
             sys.stdout.flush()
             return code
-    except BrokenPipeError:
-        _leave_pipe()
-        return 141
     except BaseException as error:
-        return _ending(error, debug)
+        code = _ending(error, debug)
+        _settle_stdout()
+        return code
 
 
 def _ending(error: BaseException, debug: bool) -> int:
+    if BrokenPipeError in (type(error), type(error.__context__)):  # rich raises SystemExit from the one
+        return 141
     if isinstance(error, SystemExit):
-        if isinstance(error.__context__, BrokenPipeError):  # rich turns the one into the other
-            return 141
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if debug:
         import traceback
@@ -69,10 +68,13 @@ def _quiet(debug: bool) -> Iterator[None]:
         yield
 
 
-def _leave_pipe() -> None:
-    """Keep the interpreter from flushing into the closed pipe when it exits."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _settle_stdout() -> None:
+    """Where stdout is a closed pipe or a full disk, keep the interpreter from failing on it once more when it exits."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

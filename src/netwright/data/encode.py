@@ -55,7 +55,6 @@ def _fit_number(column: pl.Series, kind: str) -> NumberField:
     missing = len(seen) < len(values)
     if not len(seen):
         return NumberField(kind=kind, name=column.name, missing=missing)
-    knots = np.unique(np.quantile(seen, np.linspace(0, 1, MAX_KNOTS + 1)))
     return NumberField(
         kind=kind,
         name=column.name,
@@ -63,7 +62,7 @@ def _fit_number(column: pl.Series, kind: str) -> NumberField:
         high=float(seen.max()),
         center=float(seen.mean()),
         scale=spread(seen),
-        knots=tuple(float(k) for k in knots),
+        knots=_knots(seen),
         missing=missing,
     )
 
@@ -79,6 +78,14 @@ def spread(values: np.ndarray) -> float:
         return 1.0
     relative = float((values / largest).std())
     return relative * largest if relative > 1e-12 else 1.0
+
+
+def _knots(seen: np.ndarray) -> tuple[float, ...]:
+    """Quantiles of the cells, and quantiles of the different values among them: where nine cells in ten are zero, the former
+    alone would leave all the rest to a handful of knots."""
+    levels = np.linspace(0, 1, MAX_KNOTS // 2 + 1)
+    different = np.quantile(np.unique(seen), levels, method="nearest")
+    return tuple(float(k) for k in np.unique(np.concatenate([np.quantile(seen, levels), different])))
 
 
 def _fit_category(column: pl.Series) -> CategoryField:

@@ -37,7 +37,7 @@ class TableFront(nn.Module):
     scale: Tensor
     dates: Tensor
 
-    def __init__(self, spec: InputSpec, *, number_dim: int = 12, category_dim: int = 8, noise: float = 0.0) -> None:
+    def __init__(self, spec: InputSpec, *, number_dim: int = 24, category_dim: int = 8, noise: float = 0.0) -> None:
         super().__init__()
         self.noise = noise
         numbers, categories = spec.numbers, spec.categories

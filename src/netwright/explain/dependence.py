@@ -71,7 +71,11 @@ def partial_dependence(
     seen = rows_for(subject, 4096, seed, "partial-dependence").x
     columns = [c for c in columns_of(model.spec) if c.is_category or (c.is_smooth and c.index is not None)]
     few = {k: v[:48] for k, v in batch.x.items()}
-    ranked = [(curves(model, c, few, grid(c, seen, 8)).spread, i) for i, c in enumerate(columns)]
+    ranked: list[tuple[float, int]] = []
+    for i, column in enumerate(columns):
+        if ranked and time.monotonic() >= deadline:
+            break
+        ranked.append((curves(model, column, few, grid(column, seen, 8)).spread, i))
     ranked.sort(key=lambda pair: (-pair[0], pair[1]))
     drawn: list[Curves] = []
     for _, i in ranked[:fields]:

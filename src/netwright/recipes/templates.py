@@ -39,7 +39,7 @@ def residual_mlp(
     depth: int = 2,
     dropout: float = 0.0,
     noise: float = 0.0,
-    number_dim: int = 12,
+    number_dim: int = 24,
     category_dim: int = 8,
 ) -> nn.Module:
     """Piecewise-linear embeddings of numbers, embeddings of categories, residual perceptron.

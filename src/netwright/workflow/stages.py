@@ -213,7 +213,7 @@ def regularise(bench: Workbench, recipe: Recipe, plan: StagePlan, first: Trial) 
     sign = -1.0 if greater_is_better(bench.metric) else 1.0
     base = recipe.with_training(
         epochs=plan.trial_epochs,
-        patience=max(3, plan.trial_epochs // 4),
+        patience=max(4, plan.trial_epochs // 2),
         stop_error=None,
         average=None,
         weight_decay=0.0,
