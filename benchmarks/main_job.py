@@ -81,8 +81,8 @@ def environment() -> dict[str, str]:
 def run(name: str, target: str, *options: str) -> tuple[Timed, dict[str, Any], pl.DataFrame]:
     """`netwright run` on a set with a split column: how it went, its summary.json, and the rows."""
     folder = WORK / name
-    shutil.rmtree(folder, ignore_errors=True)
     frame = write(name, WORK / f"{name}.csv")
+    shutil.rmtree(folder, ignore_errors=True)
     done = timed(COMMAND, "run", f"{name}.csv", "--target", target, "--split-column", SPLIT, "--out", name, *options)
     return done, read_json(folder / "summary.json"), frame
 
@@ -95,7 +95,7 @@ def interval(score: dict[str, float], digits: int) -> str:
 def adult() -> Result:
     """The whole main job on adult with its official split."""
     done, summary, _ = run("adult", "income")
-    network, n_test = summary["network"], summary["n_test"]
+    network, n_test = summary["network"]["network"], summary["n_test"]
     accuracy, auc = network["accuracy"], network["roc-auc"]
     gibi = done.peak_bytes / 2**30
     others = [
@@ -161,7 +161,7 @@ def regression() -> Result:
     rows = []
     for name, target, digits in (("california_housing", "median_house_value", 0), ("wine_quality", "quality", 4)):
         done, summary, frame = run(name, target, "--task", "number")
-        rmse = summary["network"]["rmse"]
+        rmse = summary["network"]["network"]["rmse"]
         plain, scaled = (mlp_errors(frame, target, scaled=s) for s in (False, True))
         best = min(statistics.median(plain), statistics.median(scaled))
         rows += [

@@ -101,6 +101,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 
 TINY_PLAN = {
     "learning_rate": 0.002,
-    "stages": {"threads": 1, "epoch_seconds": 0.5, "memorise_epochs": 4, "trial_epochs": 2, "trials": 1},
+    "memorise": {"threads": 1, "epoch_seconds": 0.5, "epochs": 4},
+    "regularise": {"threads": 1, "epoch_seconds": 0.5, "epochs": 5},
 }
 """Choices that are otherwise measured, so that a run is short and the same on every machine."""

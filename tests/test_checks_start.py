@@ -296,6 +296,13 @@ def test_one_batch_explains_the_variance_of_a_number_or_fails() -> None:
     assert bad.verdict == "fail"
 
 
+def test_one_batch_warns_of_a_network_that_is_too_small_for_it() -> None:
+    x, _ = problem()
+    y = torch.randint(0, 2, (len(x),), generator=torch.Generator().manual_seed(1))  # no plane divides 32 such rows
+    finding = one_batch_overfits(foreign(nn.Linear(6, 2), x, y), budget_seconds=60)
+    assert finding.verdict == "warn" and "4 rows are learned by heart, but 32 are not" in finding.title
+
+
 def test_one_batch_says_when_the_clock_ended_it() -> None:
     x, y = problem()
     finding = one_batch_overfits(foreign(perceptron(), x, y), budget_seconds=0.0)

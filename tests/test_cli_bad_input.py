@@ -158,8 +158,8 @@ def test_a_column_of_fifty_thousand_categories_is_learned_from_or_left_out_with_
 
 def short_plan() -> dict[str, object]:
     """A plan of one pass each."""
-    stages = {"threads": 1, "epoch_seconds": 5.0, "memorise_epochs": 1, "trial_epochs": 1, "trials": 1}
-    return {"learning_rate": 0.002, "stages": stages}
+    stage = {"threads": 1, "epoch_seconds": 5.0, "epochs": 1}
+    return {"learning_rate": 0.002, "memorise": stage, "regularise": stage}
 
 
 # --- settings that do not fit the data --------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from netwright.train.checkpoint import load_tensors
 
 PLAN = {
     "learning_rate": 0.002,
-    "stages": {"threads": 1, "epoch_seconds": 2.0, "memorise_epochs": 30, "trial_epochs": 6, "trials": 3},
+    "memorise": {"threads": 1, "epoch_seconds": 2.0, "epochs": 30},
+    "regularise": {"threads": 1, "epoch_seconds": 2.0, "epochs": 60},
 }
 OPTIONS = ("--target", "y", "--skip", "check", "--skip", "baselines", "--skip", "attack", "--skip", "explain")
 

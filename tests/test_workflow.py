@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from conftest import make_frame
 from safetensors.torch import load_file
 
 import netwright as nw
+from conftest import make_frame
 from netwright.core.errors import DataError, GateError, UsageError
 from netwright.core.finding import Finding
 from netwright.core.seed import numpy_generator
@@ -25,7 +25,10 @@ from netwright.workflow.prepare import look_at, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
 from netwright.workflow.stages import StagePlan, Workbench, _strengthen, overparametrise, regularise
 
-PLAN = {"threads": 1, "epoch_seconds": 0.05, "memorise_epochs": 4, "trial_epochs": 3, "trials": 3}
+PLAN = {
+    "memorise": {"threads": 1, "epoch_seconds": 0.05, "epochs": 4},
+    "regularise": {"threads": 1, "epoch_seconds": 0.05, "epochs": 21},
+}
 
 
 class Interrupted(BaseException):
@@ -44,7 +47,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory, table: Path) -> Path:
     settings = Settings(data=str(table), target="y")
     fingerprint = split_and_encode(look_at(settings), settings).fingerprint
     path = tmp_path_factory.mktemp("plan") / "plan.json"
-    path.write_text(json.dumps({"stages": PLAN, "learning_rate": 0.002, "fingerprint": fingerprint}))
+    path.write_text(json.dumps({**PLAN, "learning_rate": 0.002, "fingerprint": fingerprint}))
     return path
 
 
@@ -63,9 +66,18 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 def test_a_run_leaves_everything_that_it_promises(whole: Result) -> None:
     left = {p.name for p in whole.folder.iterdir()}
-    assert {"settings.json", "recipe.json", "plan.json", "events.jsonl", "findings.json", "summary.json", "report.html", "model"} <= left
+    assert {
+        "settings.json",
+        "recipe.json",
+        "plan.json",
+        "events.jsonl",
+        "findings.json",
+        "summary.json",
+        "report.html",
+        "model",
+    } <= left
     assert {"baseline.py", "split.json", "checkpoints"} <= left
-    assert not [p for p in whole.folder.rglob("*.tmp")]
+    assert not list(whole.folder.rglob("*.tmp"))
     assert set(whole.findings) == set(STEPS)
 
 
@@ -86,10 +98,21 @@ def test_the_recommended_one_is_a_contender(whole: Result) -> None:
 
 def test_every_step_and_both_stages_stand_in_the_findings(whole: Result) -> None:
     probes = {f.probe for found in whole.findings.values() for f in found}
-    assert {"columns", "split", "design", "overparametrise", "regularise", "comparison", "pgd", "permutation-importance"} <= probes
+    assert {
+        "columns",
+        "split",
+        "design",
+        "overparametrise",
+        "regularise",
+        "comparison",
+        "pgd",
+        "permutation-importance",
+    } <= probes
 
 
-@pytest.mark.parametrize("event, count", [("step_start", 3), ("epoch", 2), ("epoch", 6), ("step_start", 7), ("step_start", 9)])
+@pytest.mark.parametrize(
+    "event, count", [("step_start", 3), ("epoch", 2), ("epoch", 6), ("step_start", 7), ("step_start", 9)]
+)
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path, table: Path, plan: Path, whole: Result, event: str, count: int
 ) -> None:
@@ -110,13 +133,25 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     assert again.summary.network == whole.summary.network
 
 
-def test_the_same_seed_and_plan_give_the_same_weights_and_another_seed_others(tmp_path: Path, table: Path, plan: Path, whole: Result) -> None:
+def test_the_same_seed_and_plan_give_the_same_weights_and_another_seed_others(
+    tmp_path: Path, table: Path, plan: Path, whole: Result
+) -> None:
     twin = run(table, target="y", out=tmp_path / "twin", plan=plan, quick=True, skip=("attack", "explain"))
     assert same(weights(twin.folder), weights(whole.folder))
     settings = Settings(data=str(table), target="y", seed=1)
     other_plan = tmp_path / "plan.json"
-    other_plan.write_text(json.dumps({"stages": PLAN, "fingerprint": split_and_encode(look_at(settings), settings).fingerprint}))
-    other = run(table, target="y", out=tmp_path / "other", plan=other_plan, seed=1, quick=True, skip=("attack", "explain", "check"))
+    other_plan.write_text(
+        json.dumps({**PLAN, "fingerprint": split_and_encode(look_at(settings), settings).fingerprint})
+    )
+    other = run(
+        table,
+        target="y",
+        out=tmp_path / "other",
+        plan=other_plan,
+        seed=1,
+        quick=True,
+        skip=("attack", "explain", "check"),
+    )
     assert not same(weights(other.folder), weights(whole.folder))
 
 
@@ -148,7 +183,9 @@ def test_a_failed_gate_stops_the_run_with_a_report_and_force_goes_on(
     real = steps.ALL["design"]
 
     def failing(job: Any, done: bool) -> list[Finding]:
-        bad = Finding(probe="planted", family="design", verdict="fail", title="planted failure", todo="mend it", gate=True)
+        bad = Finding(
+            probe="planted", family="design", verdict="fail", title="planted failure", todo="mend it", gate=True
+        )
         return [*real(job, done), bad]
 
     monkeypatch.setattr(steps, "ALL", {**steps.ALL, "design": failing})
@@ -156,7 +193,9 @@ def test_a_failed_gate_stops_the_run_with_a_report_and_force_goes_on(
         run(table, target="y", out=tmp_path / "stopped", plan=plan, quick=True)
     assert "planted failure" in (tmp_path / "stopped" / "report.html").read_text()
     assert not (tmp_path / "stopped" / "model").exists()
-    forced = run(table, target="y", out=tmp_path / "forced", plan=plan, quick=True, force=True, skip=("attack", "explain"))
+    forced = run(
+        table, target="y", out=tmp_path / "forced", plan=plan, quick=True, force=True, skip=("attack", "explain")
+    )
     assert [f.probe for f in forced.failed] == ["planted"]
 
 
@@ -195,7 +234,9 @@ def test_a_frame_can_be_run_and_resumed(tmp_path: Path, plan: Path) -> None:
     assert resume(tmp_path / "run").summary.network == result.summary.network
 
 
-def test_a_probe_that_breaks_does_not_cost_the_report(tmp_path: Path, table: Path, plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_breaks_does_not_cost_the_report(
+    tmp_path: Path, table: Path, plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import netwright.explain.entries as entries
 
     first = next(iter(entries.EXPLANATIONS.values()))
@@ -216,7 +257,9 @@ def bench_for(data: Any, folder: Path, late: Any = lambda name: False) -> Workbe
     from netwright.train.hooks import Clock
 
     metric = "rmse" if data.target.is_number else "log-loss"
-    return Workbench(data, metric, 0, folder, lambda event, **values: None, lambda name, seconds: Clock(float("inf")), late)
+    return Workbench(
+        data, metric, 0, folder, lambda event, **values: None, lambda name, seconds: Clock(float("inf")), late
+    )
 
 
 def test_stage_one_learns_random_labels_by_heart(tmp_path: Path) -> None:
@@ -230,7 +273,7 @@ def test_stage_one_learns_random_labels_by_heart(tmp_path: Path) -> None:
     from netwright.recipes.book import design
 
     recipe, _ = design(data.spec, data.target, len(data.split["train"]))
-    stage_plan = StagePlan(threads=1, epoch_seconds=0.1, memorise_epochs=300, trial_epochs=5, trials=2)
+    stage_plan = StagePlan(threads=1, epoch_seconds=0.1, epochs=300)
     trial, finding = overparametrise(bench_for(data, tmp_path), recipe, stage_plan, floor=0.0)
     assert finding.verdict == "pass" and float(finding.measured["train_error"]) <= 0.01  # type: ignore[arg-type]
     assert len(trial.history.rows) < 300
@@ -240,7 +283,7 @@ def test_stage_two_never_ends_worse_than_stage_one_stopped_early(tmp_path: Path,
     from netwright.recipes.book import design
 
     recipe, _ = design(binary_data.spec, binary_data.target, len(binary_data.split["train"]))
-    stage_plan = StagePlan(threads=1, epoch_seconds=0.1, memorise_epochs=12, trial_epochs=6, trials=5)
+    stage_plan = StagePlan(threads=1, epoch_seconds=0.1, epochs=12)
     bench = bench_for(binary_data, tmp_path)
     first, _ = overparametrise(bench, recipe, stage_plan, floor=0.0)
     best, finding = regularise(bench, recipe, stage_plan, first)
@@ -249,14 +292,16 @@ def test_stage_two_never_ends_worse_than_stage_one_stopped_early(tmp_path: Path,
     values = [row[1] for row in finding.tables[0].rows]
     kept = [v for v, d in zip(values, decisions, strict=True) if d == "kept"]
     assert kept == sorted(kept, reverse=True) and kept[-1] == best.value
-    assert score("log-loss", binary_data.y("valid"), best.model.predict_encoded(binary_data.block("valid").x)) == pytest.approx(best.value)
+    assert score(
+        "log-loss", binary_data.y("valid"), best.model.predict_encoded(binary_data.block("valid").x)
+    ) == pytest.approx(best.value)
 
 
 def test_no_trial_is_begun_when_it_is_late(tmp_path: Path, binary_data: Any) -> None:
     from netwright.recipes.book import design
 
     recipe, _ = design(binary_data.spec, binary_data.target, 100)
-    stage_plan = StagePlan(threads=1, epoch_seconds=0.1, memorise_epochs=2, trial_epochs=2, trials=5)
+    stage_plan = StagePlan(threads=1, epoch_seconds=0.1, epochs=2)
     bench = bench_for(binary_data, tmp_path, late=lambda name: True)
     first, _ = overparametrise(bench, recipe, stage_plan, floor=0.0)
     best, finding = regularise(bench, recipe, stage_plan, first)

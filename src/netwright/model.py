@@ -420,6 +420,7 @@ def fit(
         template: the user's function where the recipe is custom.
         watch_train: measure the training error after each epoch.
     """
+    recipe = recipe.resolved()
     settings = recipe.training
     net = recipe.build(data.spec, data.target, seed, template)
     loss = recipe.make_loss(data.target)

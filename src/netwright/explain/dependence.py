@@ -57,7 +57,7 @@ def partial_dependence(
 
     Args:
         subject: model and data.
-        budget_seconds: a guard; curves that it leaves out are said to be left out.
+        budget_seconds: a guard; columns and curves that it leaves out are said to be left out.
         seed: of the rows.
         fields: curves to draw. points: of a curve, at most. rows: test rows, at most.
 
@@ -82,9 +82,12 @@ def partial_dependence(
         if drawn and time.monotonic() >= deadline:
             break
         drawn.append(curves(model, columns[i], batch.x, grid(columns[i], seen, points)))
-    return _finding(
-        model, drawn, [(columns[i], spread) for spread, i in ranked], min(fields, len(columns)), len(batch), seed
-    )
+    late = ""
+    if len(ranked) < len(columns):
+        late = f" (out of time after ranking {len(ranked)} of {len(columns)} columns)"
+    elif len(drawn) < (wanted := min(fields, len(columns))):
+        late = f" (out of time after {len(drawn)} of {wanted} curves)"
+    return _finding(model, drawn, [(columns[i], spread) for spread, i in ranked], late, len(batch), seed)
 
 
 def grid(column: Column, seen: Inputs, points: int) -> np.ndarray:
@@ -117,7 +120,7 @@ def curves(model: Model, column: Column, x: Inputs, points: np.ndarray) -> Curve
 
 
 def _finding(
-    model: Model, drawn: list[Curves], ranked: list[tuple[Column, float]], wanted: int, rows: int, seed: int
+    model: Model, drawn: list[Curves], ranked: list[tuple[Column, float]], late: str, rows: int, seed: int
 ) -> Finding:
     words = answer_words(model.target)
     if len(model.target.classes) > 2:
@@ -128,7 +131,9 @@ def _finding(
         if moving
         else f"no input moves {words}"
     )
-    title += f" (out of time after {len(drawn)} of {wanted} curves)" if len(drawn) < wanted else ""
+    if not ranked:
+        title = "no input is a column of numbers or categories to draw a curve over"
+    title += late
     measured: dict[str, Cell] = {"rows": rows, "curves": len(drawn)}
     if moving:
         measured |= {"strongest": moving[0].column.name, "largest_spread": moving[0].spread}

@@ -78,6 +78,14 @@ class Recipe(Frozen):
         objective: Objective = OBJECTIVES[self.objective].load()(loss, perturb)
         return objective
 
+    def resolved(self) -> Recipe:
+        """The same recipe with every option of its template written out, so that it outlives a change of the defaults."""
+        if self.template == "custom":
+            return self
+        parameters = inspect.signature(TEMPLATES[self.template].load()).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "n_out"}
+        return self.model_copy(update={"options": {**defaults, **self.options}})
+
     def with_options(self, **options: Option) -> Recipe:
         """The same recipe with other options of its template."""
         return self.model_copy(update={"options": {**self.options, **options}})

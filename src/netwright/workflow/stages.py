@@ -29,42 +29,38 @@ Tell = Callable[..., None]
 
 
 class StagePlan(Frozen):
-    """How much each stage may do: measured once, replayed ever after.
+    """How much a stage may do: measured once, replayed ever after.
 
     Args:
         threads: of the processor.
-        epoch_seconds: what a pass took when it was measured.
-        memorise_epochs: passes of stage 1, at most.
-        trial_epochs: passes of each trial of stage 2, at most.
-        trials: of stage 2, at most.
+        epoch_seconds: what a pass takes.
+        epochs: passes, at most; in stage 2 of all its trials together.
     """
 
     threads: int
     epoch_seconds: float
-    memorise_epochs: int
-    trial_epochs: int
-    trials: int
+    epochs: int
 
 
-def measure(recipe: Recipe, data: Data, *, memorise_seconds: float, regularise_seconds: float) -> StagePlan:
-    """Time some steps on one thread and on all, and see what fits. More threads must gain a quarter to be taken: on a busy
-    machine they wait for each other."""
+def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
+    """Time some steps on one thread and on all, and see how many epochs fit into `seconds`.
+
+    More threads must gain a quarter to be taken: on a busy machine they wait for each other.
+    """
     source = data.block("train")
     batch_size = min(recipe.training.batch_size, len(source))
     steps_per_epoch = max(1, len(source) // batch_size)
-    seconds = {n: _step_seconds(recipe, data, n) for n in sorted({1, torch.get_num_threads()})}
-    threads = min(seconds, key=lambda n: seconds[n] * (1.0 if n == 1 else 1.25))
-    epoch = seconds[threads] * steps_per_epoch * 1.15  # evaluation after each epoch
-    memorise = int(np.clip(memorise_seconds / epoch, 2, 400))
-    trial_epochs = int(np.clip(regularise_seconds / (8 * epoch), 3, 60))
-    trials = int(np.clip(regularise_seconds / (trial_epochs * epoch), 2, 12))
-    return StagePlan(
-        threads=threads,
-        epoch_seconds=round(epoch, 4),
-        memorise_epochs=memorise,
-        trial_epochs=trial_epochs,
-        trials=trials,
-    )
+    each = {n: _step_seconds(recipe, data, n) for n in sorted({1, torch.get_num_threads()})}
+    threads = min(each, key=lambda n: each[n] * (1.0 if n == 1 else 1.25))
+    epoch = each[threads] * steps_per_epoch * 1.15  # evaluation after each epoch
+    return StagePlan(threads=threads, epoch_seconds=round(epoch, 4), epochs=int(np.clip(seconds / epoch, 2, 400)))
+
+
+def plan_regularising(plan: StagePlan, first: Trial, seconds: float) -> StagePlan:
+    """How many epochs fit into `seconds`, going by what the epochs of stage 1 took."""
+    took = [float(row["seconds"]) for row in first.history.rows]
+    epoch = float(np.median(took)) * 1.15 if took else plan.epoch_seconds
+    return StagePlan(threads=plan.threads, epoch_seconds=round(epoch, 4), epochs=int(np.clip(seconds / epoch, 10, 600)))
 
 
 def _step_seconds(recipe: Recipe, data: Data, threads: int, steps: int = 12) -> float:
@@ -105,6 +101,7 @@ class Trial:
     recipe: Recipe
     model: Model
     value: float
+    best_epoch: int
     stop: str
 
     @property
@@ -147,7 +144,8 @@ class Workbench:
         )
         best = state.values.get("best")
         sign = -1.0 if greater_is_better(self.metric) else 1.0
-        return Trial(name, change, recipe, model, sign * best[0] if best else math.nan, state.stop)
+        value, epoch = (sign * best[0], best[1]) if best else (math.nan, 0)
+        return Trial(name, change, recipe, model, value, epoch, state.stop)
 
 
 def overparametrise(bench: Workbench, recipe: Recipe, plan: StagePlan, floor: float) -> tuple[Trial, Finding]:
@@ -160,9 +158,9 @@ def overparametrise(bench: Workbench, recipe: Recipe, plan: StagePlan, floor: fl
     """
     wanted = max(0.01, floor)
     plain = recipe.with_options(dropout=0.0, noise=0.0).with_training(
-        epochs=plan.memorise_epochs, weight_decay=0.0, average=None, patience=None, stop_error=wanted
+        epochs=plan.epochs, weight_decay=0.0, average=None, patience=None, stop_error=wanted
     )
-    seconds = plan.epoch_seconds * plan.memorise_epochs
+    seconds = plan.epoch_seconds * plan.epochs
     trial = bench.train("stage1", "learn the training rows by heart", plain, seconds)
     rows = trial.history.rows
     error = float(rows[-1]["train_error"]) if rows else math.nan
@@ -205,31 +203,28 @@ def regularise(bench: Workbench, recipe: Recipe, plan: StagePlan, first: Trial) 
     """Stage 2: the same network from the same start, with one means after the other until the validation metric stops gaining.
 
     Early stopping, then weight averaging, dropout, weight decay and noise are tried in turn, each kept if it gained;
-    what was kept is then made stronger until nothing gains any more or the plan's trials are used up.
+    what was kept is then made stronger until nothing gains any more or the plan's epochs are used up. A trial may last half
+    as long again as stage 1 took to its best epoch.
 
     Source: Belkin et al. (2019) for the order of the two stages; Srivastava et al. (2014), Krogh and Hertz (1992),
     Bishop (1995) and Polyak and Juditsky (1992) for the means.
     """
     sign = -1.0 if greater_is_better(bench.metric) else 1.0
-    base = recipe.with_training(
-        epochs=plan.trial_epochs,
-        patience=max(4, plan.trial_epochs // 2),
-        stop_error=None,
-        average=None,
-        weight_decay=0.0,
+    epochs = int(np.clip(math.ceil(1.5 * first.best_epoch) + 2, 5, max(5, plan.epochs // 3)))
+    current = recipe.with_training(
+        epochs=epochs, patience=max(4, epochs // 2), stop_error=None, average=None, weight_decay=0.0
     )
     tried: list[tuple[Trial, bool]] = [(first, True)]
-    best, current = first, base
-    queue = list(_MEANS)
+    best, spent, queue = first, 0, list(_MEANS)
     kept_means: set[str] = set()
-    seconds = plan.epoch_seconds * plan.trial_epochs
-    while queue and len(tried) <= plan.trials:
+    while queue and spent + epochs <= plan.epochs:
         means = queue.pop(0)
         changed, change = _strengthen(current, means)
         name = f"stage2-{len(tried)}-{means.replace(' ', '-')}"
         if bench.late(name):
             break
-        trial = bench.train(name, change, changed, seconds)
+        trial = bench.train(name, change, changed, plan.epoch_seconds * epochs)
+        spent += len(trial.history.rows)
         gained = math.isfinite(trial.value) and not sign * trial.value >= sign * best.value
         tried.append((trial, gained))
         if gained:

@@ -31,7 +31,14 @@ from netwright.workflow import publish
 from netwright.workflow.job import Job
 from netwright.workflow.prepare import look_at, look_finding, split_and_encode, split_finding
 from netwright.workflow.probing import ask, complete, fitting, probe
-from netwright.workflow.stages import StagePlan, Workbench, measure, overparametrise, regularise
+from netwright.workflow.stages import (
+    StagePlan,
+    Workbench,
+    overparametrise,
+    plan_memorising,
+    plan_regularising,
+    regularise,
+)
 
 Step = Callable[[Job, bool], list[Finding]]
 
@@ -63,7 +70,9 @@ def split(job: Job, done: bool) -> list[Finding]:
     assert job.looked is not None
     path = job.run.folder / "split.json"
     if done:
-        stored: dict[Part, np.ndarray] = {part: np.array(rows, dtype=np.int64) for part, rows in read_json(path).items()}
+        stored: dict[Part, np.ndarray] = {
+            part: np.array(rows, dtype=np.int64) for part, rows in read_json(path).items()
+        }
         job.data = split_and_encode(job.looked, job.settings, stored)
     elif job.data is None:
         job.data = split_and_encode(job.looked, job.settings)
@@ -168,31 +177,24 @@ def train(job: Job, done: bool) -> list[Finding]:
     recipe = job.recipe.with_training(
         learning_rate=job.run.plan.get("learning_rate", job.recipe.training.learning_rate)
     )
-    plan = StagePlan.model_validate(
-        job.run.decide(
-            "stages",
-            lambda: measure(
-                recipe, job.rows, memorise_seconds=job.seconds("memorise"), regularise_seconds=job.seconds("regularise")
-            ).model_dump(),
-        )
-    )
+    plan = _planned(job, "memorise", lambda: plan_memorising(recipe, job.rows, job.seconds("memorise")))
     torch.set_num_threads(plan.threads)
     if done:
         job.model = Model.load(job.run.folder / "model")
         job.recipe = job.model.recipe
         return []
-    job.tell(
-        "note",
-        text=f"{plan.threads} threads, {plan.epoch_seconds:.2g} s an epoch: at most {plan.memorise_epochs} epochs to learn by heart, "
-        f"then at most {plan.trials} trials of {plan.trial_epochs} epochs",
-    )
-    folder = job.run.folder / "checkpoints"
+    folder, began = job.run.folder / "checkpoints", time.monotonic()
     bench = Workbench(job.rows, job.metric, job.settings.seed, folder, job.tell, job.clock, job.late)
+    job.tell("note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s on {_threads(plan)}")
     floor = noise_floor(job.rows)
     if job.rows.target.is_number:
         floor = (floor / job.rows.target.scale) ** 2  # as a share of the target's variance
     first, memorised = overparametrise(bench, recipe, plan, floor)
-    best, regularised = regularise(bench, recipe, plan, first)
+    left = job.seconds("memorise") - (time.monotonic() - began)
+    seconds = job.seconds("regularise") + max(0.0, left)
+    then = _planned(job, "regularise", lambda: plan_regularising(plan, first, seconds))
+    job.tell("note", text=f"stage 2: at most {then.epochs} epochs of {then.epoch_seconds:.2g} s, all trials together")
+    best, regularised = regularise(bench, recipe, then, first)
     if not np.isfinite(best.value):
         raise TrainingError(
             f"no epoch ended with a finite validation {job.metric}: out of time, or diverged; give it more time with --minutes"
@@ -201,6 +203,14 @@ def train(job: Job, done: bool) -> list[Finding]:
     job.model.save(job.run.folder / "model")
     write_text(job.run.folder / "recipe.json", best.recipe.model_dump_json(indent=1))
     return [memorised, regularised]
+
+
+def _planned(job: Job, stage: str, measure: Callable[[], StagePlan]) -> StagePlan:
+    return StagePlan.model_validate(job.run.decide(stage, lambda: measure().model_dump()))
+
+
+def _threads(plan: StagePlan) -> str:
+    return "one thread" if plan.threads == 1 else f"{plan.threads} threads"
 
 
 def compare(job: Job, done: bool) -> list[Finding]:
