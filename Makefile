@@ -104,6 +104,11 @@ format: $(DEV) ## format the code and sort its imports
 tree: ## rewrite the tree in README.md from the first lines of the modules' docstrings
 	@"$(PYTHON)" tools/tree.py
 
+.PHONY: commands
+commands: $(DEV) ## rewrite docs/commands.md from the commands' own help
+	@mkdir -p build
+	$(BIN)/python -m netwright.cli.reference > build/commands.md && mv build/commands.md docs/commands.md
+
 .PHONY: clean
 clean: ## remove what was built and cached (not .venv, not runs)
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -49,7 +49,9 @@ def test_a_number_field_holds_the_moments_of_its_training_rows() -> None:
     assert (field.knots[0], field.knots[-1]) == (1.0, 6.0) and list(field.knots) == sorted(set(field.knots))
 
 
-@pytest.mark.parametrize("cells", [[0.1] * 7, [0.1 + 0.2, 0.3], [1e9 + 0.1] * 3, [None, None], [0.0, 0.0], [5e-324, 0.0], [-0.0]])
+@pytest.mark.parametrize(
+    "cells", [[0.1] * 7, [0.1 + 0.2, 0.3], [1e9 + 0.1] * 3, [None, None], [0.0, 0.0], [5e-324, 0.0], [-0.0]]
+)
 def test_a_column_without_spread_has_scale_one(cells: list[Any]) -> None:
     assert number_spec(cells).scale == 1.0
 
