@@ -416,7 +416,7 @@ def test_a_foreign_module_is_drawn_again_in_every_part_even_without_a_way_to_res
             self.plain = nn.Parameter(torch.full((3, 4), 5.0) + torch.randn(3, 4))
             self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
             self.norm = nn.BatchNorm1d(4)
-            self.frozen = nn.Parameter(torch.ones(4), requires_grad=False)
+            self.frozen = nn.Parameter(torch.linspace(1, 2, 4), requires_grad=False)
 
         def forward(self, x: Tensor) -> Tensor:
             h = (x @ self.plain).unsqueeze(1)

@@ -29,5 +29,11 @@ LAYERS = Gallery(
             "He et al. (2016); Gorishniy et al. (2021)",
             "netwright.nn.residual:ResidualMLP",
         ),
+        Entry(
+            "ensemble",
+            "mean of the outputs of networks that were trained each on its own",
+            "Hansen and Salamon (1990); Lakshminarayanan et al. (2017)",
+            "netwright.nn.ensemble:Ensemble",
+        ),
     ],
 )

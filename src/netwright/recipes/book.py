@@ -37,7 +37,7 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
     """A recipe for the kind of input, the task and the number of training rows, and the reason in one line.
 
     The batch is the power of two next to 1.5 sqrt(rows), held to [16, 1024]; width and depth grow with them too, so that the
-    network can be overparametrised first and regularised afterwards.
+    network can be overparametrised first and regularised afterwards; small tables get small embeddings of numbers.
     """
     fitting = [e for e in RECIPES.values() if e.fits(kind=spec.kind, task=target.task)]
     if not fitting:
@@ -46,6 +46,8 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
     recipe: Recipe = fitting[0].load()(width=width, depth=depth)
     batch_size = 2 ** max(4, min(10, round(math.log2(1.5 * math.sqrt(max(n_train, 1))))))
     recipe = recipe.with_training(batch_size=batch_size)
+    if spec.numbers:
+        recipe = recipe.with_options(number_dim=8 if n_train < 10_000 else 24)
     numbers, categories = len(spec.numbers), len(spec.categories)
     parts = [f"{numbers} numbers"] * bool(numbers) + [f"{categories} categories"] * bool(categories)
     what = "a number" if target.is_number else f"{len(target.classes)} classes"

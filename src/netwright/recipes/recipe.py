@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -18,6 +19,7 @@ from netwright.core.seed import derive
 from netwright.core.spec import InputSpec, TargetSpec
 from netwright.losses.entries import LOSSES
 from netwright.losses.loss import Loss
+from netwright.nn.ensemble import Ensemble
 from netwright.recipes.entries import TEMPLATES
 from netwright.train.entries import OBJECTIVES
 from netwright.train.objectives import Objective, Perturb
@@ -36,6 +38,7 @@ class Recipe(Frozen):
         options: keyword arguments of the template.
         loss: an entry of LOSSES. objective: an entry of OBJECTIVES.
         training: settings of the loop.
+        members: networks whose outputs are averaged, each trained on its own from its own start.
 
     >>> recipe = Recipe(name="mine", template="residual-mlp", options={"width": 32}, loss="cross-entropy")
     >>> Recipe.model_validate_json(recipe.model_dump_json()) == recipe
@@ -48,6 +51,7 @@ class Recipe(Frozen):
     loss: str
     objective: str = "supervised"
     training: Training = Training()
+    members: int = Field(default=1, ge=1, le=64)
 
     def build(self, spec: InputSpec, target: TargetSpec, seed: int, custom: Template | None = None) -> nn.Module:
         """A fresh network, its weights drawn from `seed`, its last bias at the best constant prediction.
@@ -55,6 +59,9 @@ class Recipe(Frozen):
         Args:
             custom: the template of a "custom" recipe, called as custom(spec, target).
         """
+        if self.members > 1:
+            single = self.single
+            return Ensemble(single.build(spec, target, member_seed(seed, k), custom) for k in range(self.members))
         if self.template == "custom" and custom is None:
             raise UsageError("this recipe's network came from a user's function; pass it again as template=")
         with torch.random.fork_rng(devices=[]):
@@ -78,6 +85,11 @@ class Recipe(Frozen):
         objective: Objective = OBJECTIVES[self.objective].load()(loss, perturb)
         return objective
 
+    @property
+    def single(self) -> Recipe:
+        """The recipe of one member."""
+        return self.model_copy(update={"members": 1})
+
     def resolved(self) -> Recipe:
         """The same recipe with every option of its template written out, so that it outlives a change of the defaults."""
         if self.template == "custom":
@@ -93,6 +105,11 @@ class Recipe(Frozen):
     def with_training(self, **settings: Any) -> Recipe:
         """The same recipe with other settings of its training (checked again)."""
         return self.model_copy(update={"training": Training(**{**self.training.model_dump(), **settings})})
+
+
+def member_seed(seed: int, k: int) -> int:
+    """The seed of member k; the first member has the seed of the whole."""
+    return derive(seed, "member", k) if k else seed
 
 
 @contextmanager

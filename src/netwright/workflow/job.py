@@ -22,7 +22,8 @@ SHARES: Mapping[str, float] = {
     "baselines": 0.10,
     "check": 0.06,
     "memorise": 0.25,
-    "regularise": 0.20,
+    "regularise": 0.16,
+    "average": 0.10,
     "attack": 0.06,
     "explain": 0.06,
 }

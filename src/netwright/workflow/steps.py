@@ -34,6 +34,7 @@ from netwright.workflow.probing import ask, complete, fitting, probe
 from netwright.workflow.stages import (
     StagePlan,
     Workbench,
+    average_members,
     overparametrise,
     plan_memorising,
     plan_regularising,
@@ -183,18 +184,18 @@ def train(job: Job, done: bool) -> list[Finding]:
         job.model = Model.load(job.run.folder / "model")
         job.recipe = job.model.recipe
         return []
-    folder, began = job.run.folder / "checkpoints", time.monotonic()
+    folder = job.run.folder / "checkpoints"
     bench = Workbench(job.rows, job.metric, job.settings.seed, folder, job.tell, job.clock, job.late)
     job.tell("note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s on {_threads(plan)}")
     floor = noise_floor(job.rows)
     if job.rows.target.is_number:
         floor = (floor / job.rows.target.scale) ** 2  # as a share of the target's variance
     first, memorised = overparametrise(bench, recipe, plan, floor)
-    left = job.seconds("memorise") - (time.monotonic() - began)
-    seconds = job.seconds("regularise") + max(0.0, left)
-    then = _planned(job, "regularise", lambda: plan_regularising(plan, first, seconds))
+    then = _planned(job, "regularise", lambda: plan_regularising(plan, first, job.seconds("regularise")))
     job.tell("note", text=f"stage 2: at most {then.epochs} epochs of {then.epoch_seconds:.2g} s, all trials together")
     best, regularised = regularise(bench, recipe, then, first)
+    epochs = job.run.decide("average_epochs", lambda: int(job.seconds("average") / then.epoch_seconds))
+    best, averaged = average_members(bench, best, epochs, then.epoch_seconds)
     if not np.isfinite(best.value):
         raise TrainingError(
             f"no epoch ended with a finite validation {job.metric}: out of time, or diverged; give it more time with --minutes"
@@ -202,7 +203,7 @@ def train(job: Job, done: bool) -> list[Finding]:
     job.model, job.recipe = best.model, best.recipe
     job.model.save(job.run.folder / "model")
     write_text(job.run.folder / "recipe.json", best.recipe.model_dump_json(indent=1))
-    return [memorised, regularised]
+    return [memorised, regularised, averaged]
 
 
 def _planned(job: Job, stage: str, measure: Callable[[], StagePlan]) -> StagePlan:
