@@ -327,3 +327,10 @@ def test_all_of_a_front_learns() -> None:
     assert {n for n, p in front.named_parameters() if p.grad is None or not p.grad.any()} <= {"codes.table.weight"}
     assert front.codes is not None and front.codes.table.weight.grad is not None
     assert front.codes.table.weight.grad[1].any()
+
+
+def test_rare_values_of_a_column_that_is_mostly_zero_get_knots_of_their_own() -> None:
+    values = [0.0] * 950 + [float(v) for v in range(100, 5100, 100)]
+    field = fit_inputs(pl.DataFrame({"gain": values}), {"gain": "number"}).numbers[0]
+    assert len([k for k in field.knots if k > 0]) >= 20
+    assert field.knots[0] == 0.0 and field.knots[-1] == 5000.0 and list(field.knots) == sorted(set(field.knots))

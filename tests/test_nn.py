@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from netwright.nn.embed import CategoryEmbedding, PiecewiseLinear
+from netwright.nn.ensemble import Ensemble
 from netwright.nn.entries import LAYERS
 from netwright.nn.residual import ResidualBlock, ResidualMLP
 
@@ -34,6 +35,7 @@ MADE: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[int, ...]]] = {
         torch.linspace(-1, 1, 18).reshape(3, 6),
         (3, 2),
     ),
+    "ensemble": (lambda: Ensemble([nn.Linear(6, 2), nn.Linear(6, 2)]), torch.linspace(-1, 1, 18).reshape(3, 6), (3, 2)),
 }
 laws = pytest.mark.parametrize("name", MADE)
 
@@ -179,3 +181,9 @@ def test_outputs_start_close_to_zero_and_dropout_acts_in_training_only() -> None
 
 def test_depth_zero_has_no_blocks() -> None:
     assert len(ResidualMLP(4, 2, width=8, depth=0).blocks) == 0
+
+
+def test_an_ensemble_answers_with_the_mean_of_its_members() -> None:
+    first, second = nn.Linear(3, 2), nn.Linear(3, 2)
+    x = torch.linspace(-1, 1, 12).reshape(4, 3)
+    torch.testing.assert_close(Ensemble([first, second])(x), (first(x) + second(x)) / 2)

@@ -225,3 +225,13 @@ def test_changed_recipes_are_checked_again_and_leave_the_old_one_alone() -> None
     assert (recipe.options["width"], wider.options["width"], wider.training.epochs) == (8, 16, 3)
     with pytest.raises(ValidationError):
         recipe.with_training(epochs=0)
+
+
+def test_an_ensemble_is_built_from_its_members_seeds_and_the_first_has_the_seed_of_the_whole() -> None:
+    spec, target = SPECS["both"], TARGETS["binary"]
+    recipe, _ = design(spec, target, 100)
+    together = recipe.model_copy(update={"members": 3}).build(spec, target, 7)
+    alone = recipe.build(spec, target, 7)
+    states = [m.state_dict() for m in together.members]
+    assert all(torch.equal(v, states[0][k]) for k, v in alone.state_dict().items())
+    assert not torch.equal(states[0]["body.first.weight"], states[1]["body.first.weight"])

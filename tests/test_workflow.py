@@ -19,11 +19,12 @@ from netwright.core.finding import Finding
 from netwright.core.seed import numpy_generator
 from netwright.losses.metrics import score
 from netwright.model import Model
+from netwright.recipes.book import design
 from netwright.workflow import steps
 from netwright.workflow.main import Result, resume, run
 from netwright.workflow.prepare import look_at, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
-from netwright.workflow.stages import StagePlan, Workbench, _strengthen, overparametrise, regularise
+from netwright.workflow.stages import StagePlan, Workbench, _strengthen, average_members, overparametrise, regularise
 
 PLAN = {
     "memorise": {"threads": 1, "epoch_seconds": 0.05, "epochs": 4},
@@ -158,7 +159,7 @@ def test_the_same_seed_and_plan_give_the_same_weights_and_another_seed_others(
 def test_a_plan_of_other_data_is_refused(tmp_path: Path, plan: Path) -> None:
     path = tmp_path / "other.csv"
     make_frame(200, seed=5).drop("z").write_csv(path)
-    with pytest.raises(DataError, match="fingerprint"):
+    with pytest.raises(DataError, match="made for other data"):
         run(path, target="y", out=tmp_path / "run", plan=plan, quick=True)
 
 
@@ -270,8 +271,6 @@ def test_stage_one_learns_random_labels_by_heart(tmp_path: Path) -> None:
     frame.write_csv(path)
     settings = Settings(data=str(path), target="y")
     data = split_and_encode(look_at(settings), settings)
-    from netwright.recipes.book import design
-
     recipe, _ = design(data.spec, data.target, len(data.split["train"]))
     stage_plan = StagePlan(threads=1, epoch_seconds=0.1, epochs=300)
     trial, finding = overparametrise(bench_for(data, tmp_path), recipe, stage_plan, floor=0.0)
@@ -280,8 +279,6 @@ def test_stage_one_learns_random_labels_by_heart(tmp_path: Path) -> None:
 
 
 def test_stage_two_never_ends_worse_than_stage_one_stopped_early(tmp_path: Path, binary_data: Any) -> None:
-    from netwright.recipes.book import design
-
     recipe, _ = design(binary_data.spec, binary_data.target, len(binary_data.split["train"]))
     stage_plan = StagePlan(threads=1, epoch_seconds=0.1, epochs=12)
     bench = bench_for(binary_data, tmp_path)
@@ -297,9 +294,22 @@ def test_stage_two_never_ends_worse_than_stage_one_stopped_early(tmp_path: Path,
     ) == pytest.approx(best.value)
 
 
-def test_no_trial_is_begun_when_it_is_late(tmp_path: Path, binary_data: Any) -> None:
-    from netwright.recipes.book import design
+def test_an_ensemble_is_kept_only_where_it_is_better_on_validation_rows(tmp_path: Path, binary_data: Any) -> None:
+    recipe, _ = design(binary_data.spec, binary_data.target, len(binary_data.split["train"]))
+    stage_plan = StagePlan(threads=1, epoch_seconds=0.1, epochs=12)
+    bench = bench_for(binary_data, tmp_path)
+    first, _ = overparametrise(bench, recipe, stage_plan, floor=0.0)
+    best, _ = regularise(bench, recipe, StagePlan(threads=1, epoch_seconds=0.1, epochs=40), first)
+    together, finding = average_members(bench, best, epochs=1000, epoch_seconds=0.1)
+    assert finding.measured["members"] == (1 if best.name == "stage1" else 5)
+    assert (together is not best) == finding.measured["kept"] and together.value <= best.value
+    valid = together.model.predict_encoded(binary_data.block("valid").x)
+    assert score("log-loss", binary_data.y("valid"), valid) == pytest.approx(together.value)
+    alone, none = average_members(bench, best, epochs=0, epoch_seconds=0.1)
+    assert alone is best and none.measured["members"] == 1
 
+
+def test_no_trial_is_begun_when_it_is_late(tmp_path: Path, binary_data: Any) -> None:
     recipe, _ = design(binary_data.spec, binary_data.target, 100)
     stage_plan = StagePlan(threads=1, epoch_seconds=0.1, epochs=2)
     bench = bench_for(binary_data, tmp_path, late=lambda name: True)

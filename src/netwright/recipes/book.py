@@ -36,7 +36,7 @@ def table_regressor(*, width: int = 128, depth: int = 2, epochs: int = 40) -> Re
 def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, str]:
     """A recipe for the kind of input, the task and the number of training rows, and the reason in one line.
 
-    The batch is the power of two next to 1.5 sqrt(rows), held to [16, 1024]; width and depth grow with them too, so that the
+    The batch is the largest power of two up to 2 sqrt(rows), held to [16, 512]; width and depth grow with them too, so that the
     network can be overparametrised first and regularised afterwards; small tables get small embeddings of numbers.
     """
     fitting = [e for e in RECIPES.values() if e.fits(kind=spec.kind, task=target.task)]
@@ -44,7 +44,7 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
         raise UsageError(f"no recipe fits {spec.kind!r} inputs with the task {target.task!r}")
     width, depth = (64, 2) if n_train < 1_000 else (128, 3) if n_train < 200_000 else (256, 3)
     recipe: Recipe = fitting[0].load()(width=width, depth=depth)
-    batch_size = 2 ** max(4, min(10, round(math.log2(1.5 * math.sqrt(max(n_train, 1))))))
+    batch_size = 2 ** max(4, min(9, int(math.log2(2 * math.sqrt(max(n_train, 1))))))
     recipe = recipe.with_training(batch_size=batch_size)
     if spec.numbers:
         recipe = recipe.with_options(number_dim=8 if n_train < 10_000 else 24)
