@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from netwright.core.finding import Finding
     from netwright.workflow.main import Result
 
-STEP_PROBES = ("columns", "split", "design", "overparametrise", "regularise")
+STEP_PROBES = ("columns", "split", "design", "overparametrise", "regularise", "average-members")
 """Findings that the steps of a run make themselves, which are no members of a gallery."""
 
 
