@@ -62,6 +62,7 @@ class Model:
         fingerprint: of the data it was trained on.
         temperature: outputs are divided by it before probabilities are taken.
         margin: regression: half the width of the 90 % interval.
+        encoder: raw rows -> named tensors, where that is a user's own affair (their tokeniser); None for the spec's.
     """
 
     module: nn.Module
@@ -73,6 +74,11 @@ class Model:
     fingerprint: str = ""
     temperature: float = 1.0
     margin: float | None = None
+    encoder: Callable[[pl.DataFrame], Inputs] | None = None
+
+    def encode(self, frame: pl.DataFrame) -> Inputs:
+        """Raw rows as the network's inputs."""
+        return encode_inputs(frame, self.spec) if self.encoder is None else self.encoder(frame)
 
     @property
     def objective(self) -> Objective:
@@ -104,18 +110,18 @@ class Model:
         """
         if self.target.is_number:
             raise UsageError(f"the target {self.target.name!r} is a number and has no probabilities; use predict")
-        return self.predict_encoded(encode_inputs(frame, self.spec))
+        return self.predict_encoded(self.encode(frame))
 
     def predict(self, frame: pl.DataFrame) -> np.ndarray:
         """Predictions for raw rows: class labels (N,) as strings, or values (N,) in the target's unit."""
-        prediction = self.predict_encoded(encode_inputs(frame, self.spec))
+        prediction = self.predict_encoded(self.encode(frame))
         return (
             prediction if self.target.is_number else np.array(self.target.classes, dtype=object)[prediction.argmax(1)]
         )
 
     def predict_table(self, frame: pl.DataFrame) -> pl.DataFrame:
         """What `netwright predict` writes: row, prediction, and p_<class>... or lower and upper."""
-        return answers(self.predict_encoded(encode_inputs(frame, self.spec)), self.target, self.margin)
+        return answers(self.predict_encoded(self.encode(frame)), self.target, self.margin)
 
     def save(self, folder: str | Path) -> None:
         """Store the model as a folder of `model.json` and `weights.safetensors`, whole or not at all.

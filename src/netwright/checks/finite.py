@@ -10,7 +10,7 @@ import torch
 
 from netwright.checks.fresh import objective_of, sealed, some_rows
 from netwright.core.finding import Finding, Table, Verdict
-from netwright.core.spec import CategoryField, NumberField, VectorField
+from netwright.core.spec import PAD, UNKNOWN, CategoryField, ImageField, NumberField, TextField, VectorField
 from netwright.data.batch import Block, Inputs
 from netwright.model import Subject
 from netwright.train.hooks import outputs_of
@@ -83,6 +83,10 @@ def _edges(subject: Subject, sample: Inputs, everything: Inputs) -> Iterator[tup
     """Rows with one field at an edge: (field, edge, inputs)."""
     spec = subject.model.spec if subject.model else subject.need("data").spec
     for field in spec.fields:
+        if isinstance(field, TextField):
+            for edge, token in (("empty", PAD), ("of unknown words", UNKNOWN)):
+                yield field.name, edge, {**sample, **{n: torch.full_like(sample[n], token) for n in field.tensors}}
+            continue
         name, column = spec.locate(field.name)
         for edge, value in _values(field, everything[name]):
             changed = sample[name].clone()
@@ -93,7 +97,9 @@ def _edges(subject: Subject, sample: Inputs, everything: Inputs) -> Iterator[tup
             yield field.name, edge, {**sample, name: changed}
 
 
-def _values(field: NumberField | CategoryField | VectorField, seen: torch.Tensor) -> list[tuple[str, float]]:
+def _values(
+    field: NumberField | CategoryField | VectorField | ImageField, seen: torch.Tensor
+) -> list[tuple[str, float]]:
     if isinstance(field, CategoryField):
         return [("unknown", 0)]
     if isinstance(field, NumberField):

@@ -41,12 +41,48 @@ class Series(Frozen):
     dashed: bool = False
 
 
+class Picture(Frozen):
+    """One small picture on a sheet.
+
+    Args:
+        png: the picture as a PNG file in base64, at its own size; whoever shows it enlarges it without smoothing.
+        caption: under it.
+        heat: values over it, row by row from the top, positive and negative; empty for none. Any resolution.
+        mark: "good" or "bad" where it shows a success or a failure.
+    """
+
+    png: str
+    caption: str = ""
+    heat: tuple[tuple[float, ...], ...] = ()
+    mark: Literal["", "good", "bad"] = ""
+
+
+class Tokens(Frozen):
+    """One text in pieces, each with a weight that colours it (positive and negative; 0 leaves it plain).
+
+    Args:
+        pieces: in order; shown one after the other as they are, so they hold their own spaces.
+        weights: one a piece.
+        caption: above it. mark: as of `Picture`.
+    """
+
+    pieces: tuple[str, ...]
+    weights: tuple[float, ...]
+    caption: str = ""
+    mark: Literal["", "good", "bad"] = ""
+
+
 class Figure(Frozen):
-    """A figure as data: whoever shows it decides how it looks."""
+    """A figure as data: whoever shows it decides how it looks.
+
+    "pictures" is a sheet of `pictures`, "tokens" a list of `texts`; the other kinds draw `series`.
+    """
 
     title: str
-    kind: Literal["line", "scatter", "bar", "heatmap"]
-    series: tuple[Series, ...]
+    kind: Literal["line", "scatter", "bar", "heatmap", "pictures", "tokens"]
+    series: tuple[Series, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    texts: tuple[Tokens, ...] = ()
     x_label: str = ""
     y_label: str = ""
     log_x: bool = False

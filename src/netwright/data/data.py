@@ -16,6 +16,7 @@ from netwright.core.errors import DataError
 from netwright.core.spec import InputSpec, TargetSpec
 from netwright.data.batch import Block, Inputs
 from netwright.data.encode import decode_inputs, encode_inputs, encode_target
+from netwright.data.images import is_images
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
@@ -90,6 +91,9 @@ class Data:
         else:
             digest.update(repr(list(zip(self.frame.columns, self.frame.dtypes, strict=True))).encode())
             for column in self.frame.iter_columns():
+                if is_images(column):
+                    digest.update(column.to_numpy().tobytes())
+                    continue
                 text = column.cast(pl.String, strict=False).fill_null("\0")
                 digest.update("\x1f".join(text.to_list()).encode())
         for part in PARTS:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from netwright.core.errors import DataError, nearest
-from netwright.core.spec import AnyField, CategoryField, ColumnKind, InputSpec, NumberField, TargetSpec, Task
+from netwright.core.spec import AnyField, CategoryField, ColumnKind, InputSpec, NumberField, TargetSpec, Task, kind_of
 from netwright.data.batch import Inputs
 from netwright.data.cells import to_days, to_labels, to_numbers
+from netwright.data.images import encode_images, fit_images
+from netwright.data.text import decode_words, encode_text, fit_text
 
 MAX_CATEGORIES = 10_000
 """The most frequent categories of a column that get a code of their own; the rest share "unknown"."""
@@ -21,11 +23,12 @@ MAX_KNOTS = 48
 
 
 def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind]) -> InputSpec:
-    """The spec of a table, fitted on its training rows.
+    """The spec of rows, fitted on training rows.
 
     Args:
         train: training rows only.
-        kinds: kind of each column that goes into the network, in order ("number", "integer", "date" or "category").
+        kinds: kind of each column that goes into the network, in order ("number", "integer", "date", "category", "text" or
+            "image").
     """
     fields: list[AnyField] = []
     for name, kind in kinds.items():
@@ -33,15 +36,19 @@ def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind]) -> InputSpe
             fields.append(_fit_category(train[name]))
         elif kind in ("number", "integer", "date"):
             fields.append(_fit_number(train[name], kind))
+        elif kind == "text":
+            fields.append(fit_text(train[name]))
+        elif kind == "image":
+            fields.append(fit_images(train[name]))
         else:
             raise DataError(
-                f"column {name!r} is of kind {kind!r}, which a table network cannot eat; drop it or set --kind {name}=category"
+                f"column {name!r} is of kind {kind!r}, which no network can eat; drop it or set --kind {name}=category"
             )
     if not fields:
         raise DataError(
             "no column is left that a network could learn from; every one was dropped, constant, or an identifier"
         )
-    return InputSpec(kind="table", fields=tuple(fields))
+    return InputSpec(kind=kind_of(fields), fields=tuple(fields))
 
 
 def _numbers(column: pl.Series, kind: str) -> np.ndarray:
@@ -98,7 +105,8 @@ def _fit_category(column: pl.Series) -> CategoryField:
 
 
 def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
-    """Raw rows as tensors: `numbers` (N, P) float64 with NaN where a cell is missing, `codes` (N, Q) int64.
+    """Raw rows as tensors: `numbers` (N, P) float64 with NaN where a cell is missing, `codes` (N, Q) int64; an image column as
+    pixels (N, C, H, W) under its name; a text column as token ids (N, T) int32 under `name:words` and `name:chars`.
 
     Raises:
         DataError: a column of the spec is not in the frame.
@@ -116,6 +124,10 @@ def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
         inputs["numbers"] = torch.from_numpy(np.stack([_numbers(frame[f.name], f.kind) for f in spec.numbers], 1))
     if spec.categories:
         inputs["codes"] = torch.from_numpy(np.stack([_codes(frame[f.name], f) for f in spec.categories], 1))
+    for image in spec.images:
+        inputs[image.name] = torch.from_numpy(encode_images(frame[image.name], image))
+    for text in spec.texts:
+        inputs |= {name: torch.from_numpy(ids) for name, ids in encode_text(frame[text.name], text).items()}
     return inputs
 
 
@@ -126,13 +138,18 @@ def _codes(column: pl.Series, field: CategoryField) -> np.ndarray:
 
 
 def decode_inputs(inputs: Inputs, spec: InputSpec) -> pl.DataFrame:
-    """Tensors back to raw columns (dates as days): what an attack changed, as the user would read it."""
+    """Tensors back to raw columns (dates as days, texts as their words): what an attack changed, as the user would read it."""
     columns: dict[str, pl.Series] = {}
     for i, f in enumerate(spec.numbers):
         columns[f.name] = pl.Series(f.name, inputs["numbers"][:, i].detach().cpu().numpy()).fill_nan(None)
     for i, c in enumerate(spec.categories):
         labels = np.array(["(unknown)", *c.categories], dtype=object)
         columns[c.name] = pl.Series(c.name, labels[inputs["codes"][:, i].cpu().numpy()].tolist(), dtype=pl.String)
+    for t in spec.texts:
+        columns[t.name] = pl.Series(t.name, decode_words(inputs[t.tensors[0]].cpu().numpy(), t), dtype=pl.String)
+    for image in spec.images:
+        pixels = inputs[image.name].detach().cpu().numpy().transpose(0, 2, 3, 1)
+        columns[image.name] = pl.Series(image.name, np.ascontiguousarray(pixels))
     return pl.DataFrame([columns[n] for n in spec.names if n in columns])
 
 

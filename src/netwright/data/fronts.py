@@ -4,13 +4,15 @@ attacks, sensitivities and exported graphs speak the user's units."""
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import UsageError
-from netwright.core.spec import InputSpec, VectorField
+from netwright.core.spec import PAD, ImageField, InputSpec, VectorField
 from netwright.data.batch import Inputs
+from netwright.nn.augment import Augment
 from netwright.nn.embed import CategoryEmbedding, PiecewiseLinear
 
 
@@ -93,3 +95,92 @@ class VectorFront(nn.Module):
         """Vectors (N, n_out)."""
         flat = [x[name].reshape(len(x[name]), size) for name, size in self.sizes.items()]
         return torch.cat([t if t.is_floating_point() else t.float() for t in flat], 1)
+
+
+class PixelFront(nn.Module):
+    """Pixels of an image field -> standardised images (N, C, H, W) float32, (x - center) / spread a channel.
+
+    Args:
+        field: the fitted field.
+        shift, rotate, zoom, flip: of `Augment`, in training only. noise: deviation of Gaussian noise on standardised pixels.
+
+    >>> front = PixelFront(ImageField(height=2, width=2, center=(100.0,), spread=(50.0,)))
+    >>> front({"image": torch.full((1, 1, 2, 2), 200, dtype=torch.uint8)}).flatten().tolist()
+    [2.0, 2.0, 2.0, 2.0]
+    """
+
+    center: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        field: ImageField,
+        *,
+        shift: float = 0.0,
+        rotate: float = 0.0,
+        zoom: float = 0.0,
+        flip: bool = False,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.name, self.noise = field.name, noise
+        self.augment = Augment(shift=shift, rotate=rotate, zoom=zoom, flip=flip)
+        self.register_buffer("center", torch.tensor(field.center).view(1, -1, 1, 1))
+        self.register_buffer("spread", torch.tensor(field.spread).view(1, -1, 1, 1))
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Images (N, C, H, W), in the layout in which convolutions are fastest."""
+        pixels = self.augment((x[self.name].float() - self.center) / self.spread)
+        if self.training and self.noise:
+            pixels = pixels + self.noise * torch.randn_like(pixels)
+        images: Tensor = pixels.contiguous(memory_format=torch.channels_last)
+        return images
+
+
+class ImageVector(nn.Module):
+    """An image field -> vectors (N, n_out): a `PixelFront`, then a trunk that has `n_out`."""
+
+    def __init__(self, front: PixelFront, trunk: nn.Module) -> None:
+        super().__init__()
+        self.front, self.trunk = front, trunk
+        self.n_out = int(trunk.n_out)  # type: ignore[arg-type]
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Vectors (N, n_out)."""
+        vectors: Tensor = self.trunk(self.front(x))
+        return vectors
+
+
+class TextVector(nn.Module):
+    """A tensor of token ids -> vectors (N, n_out): padding that the whole batch has is cut off, then a trunk that has `n_out`.
+
+    Args:
+        tensor: name of the tensor: a text field's words or characters.
+        trunk: ids (N, T) -> (N, n_out), for which padding behind a text has no effect.
+    """
+
+    def __init__(self, tensor: str, trunk: nn.Module) -> None:
+        super().__init__()
+        self.tensor, self.trunk = tensor, trunk
+        self.n_out = int(trunk.n_out)  # type: ignore[arg-type]
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Vectors (N, n_out)."""
+        ids = x[self.tensor]
+        if not torch.compiler.is_exporting():
+            ids = ids[:, : max(1, int((ids != PAD).any(0).sum()))]
+        vectors: Tensor = self.trunk(ids)
+        return vectors
+
+
+class JoinedFront(nn.Module):
+    """Several fronts beside each other: their vectors as one, (N, n_out)."""
+
+    def __init__(self, parts: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.n_out = sum(int(part.n_out) for part in self.parts)  # type: ignore[arg-type, misc]
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Vectors (N, n_out)."""
+        return torch.cat([part(x) for part in self.parts], 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from netwright.core.errors import DataError
 from netwright.core.finding import Finding
 from netwright.core.seed import generator
-from netwright.core.spec import AnyField, CategoryField, InputSpec, NumberField, TargetSpec, VectorField
+from netwright.core.spec import AnyField, CategoryField, InputSpec, NumberField, TargetSpec, TextField, VectorField
 from netwright.data.batch import Batch, Block, Inputs
 from netwright.model import Model, Subject
 
@@ -49,7 +49,7 @@ class Column:
     @property
     def scale(self) -> float:
         """Spread of its values, in its unit; 1 for categories."""
-        return 1.0 if isinstance(self.field, CategoryField) else self.field.scale
+        return 1.0 if isinstance(self.field, CategoryField | TextField) else self.field.scale
 
     def of(self, x: Inputs) -> Tensor:
         """Its values: (N,), or (N, ...) for a whole tensor."""

@@ -35,5 +35,35 @@ LAYERS = Gallery(
             "Hansen and Salamon (1990); Lakshminarayanan et al. (2017)",
             "netwright.nn.ensemble:Ensemble",
         ),
+        Entry(
+            "residual-conv-block",
+            "two 3 x 3 convolutions with batch norm on a branch beside the identity",
+            "He et al. (2016); Zagoruyko and Komodakis (2016)",
+            "netwright.nn.convnet:ResidualConvBlock",
+        ),
+        Entry(
+            "residual-conv-net",
+            "stages of residual blocks, each at half the size of the one before",
+            "He et al. (2016)",
+            "netwright.nn.convnet:ResidualConvNet",
+        ),
+        Entry(
+            "augment",
+            "random shifts, turns, zooms and mirrorings of a batch of images, in training only",
+            "Simard, Steinkraus and Platt (2003); Riba et al. (2020)",
+            "netwright.nn.augment:Augment",
+        ),
+        Entry(
+            "ngram-bag-layer",
+            "mean of the vectors of hashed n-grams of tokens",
+            "Joulin et al. (2017)",
+            "netwright.nn.text:NgramBag",
+        ),
+        Entry(
+            "token-conv",
+            "convolutions over embedded tokens and the maximum of each feature over the text",
+            "Kim (2014)",
+            "netwright.nn.text:TokenConv",
+        ),
     ],
 )

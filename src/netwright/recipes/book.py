@@ -33,26 +33,69 @@ def table_regressor(*, width: int = 128, depth: int = 2, epochs: int = 40) -> Re
     )
 
 
+def image_classifier(*, width: int = 32, depth: int = 1, epochs: int = 10) -> Recipe:
+    """Classes of images."""
+    return _image("image-classifier", "cross-entropy", width, depth, epochs)
+
+
+def image_regressor(*, width: int = 32, depth: int = 1, epochs: int = 10) -> Recipe:
+    """A number from an image."""
+    return _image("image-regressor", "squared-error", width, depth, epochs)
+
+
+def _image(name: str, loss: str, width: int, depth: int, epochs: int) -> Recipe:
+    options = {"width": width, "depth": depth}
+    training = Training(epochs=epochs, batch_size=128, learning_rate=3e-3)
+    return Recipe(name=name, template="residual-conv", options=options, loss=loss, training=training)
+
+
+def text_classifier(*, width: int = 64, epochs: int = 20) -> Recipe:
+    """Classes of texts."""
+    return _text("text-classifier", "cross-entropy", width, epochs)
+
+
+def text_regressor(*, width: int = 64, epochs: int = 20) -> Recipe:
+    """A number from a text."""
+    return _text("text-regressor", "squared-error", width, epochs)
+
+
+def _text(name: str, loss: str, width: int, epochs: int) -> Recipe:
+    training = Training(epochs=epochs, batch_size=64)
+    return Recipe(name=name, template="ngram-bag", options={"width": width}, loss=loss, training=training)
+
+
 def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, str]:
     """A recipe for the kind of input, the task and the number of training rows, and the reason in one line.
 
-    The batch is the largest power of two up to 2 sqrt(rows), held to [16, 512]; width and depth grow with them too, so that the
-    network can be overparametrised first and regularised afterwards; small tables get small embeddings of numbers.
+    Tables: the batch is the largest power of two up to 2 sqrt(rows), held to [16, 512]; width and depth grow with them too, so
+    that the network can be overparametrised first and regularised afterwards; small tables get small embeddings of numbers.
     """
     fitting = [e for e in RECIPES.values() if e.fits(kind=spec.kind, task=target.task)]
     if not fitting:
         raise UsageError(f"no recipe fits {spec.kind!r} inputs with the task {target.task!r}")
-    width, depth = (64, 2) if n_train < 1_000 else (128, 3) if n_train < 200_000 else (256, 3)
-    recipe: Recipe = fitting[0].load()(width=width, depth=depth)
     batch_size = 2 ** max(4, min(9, int(math.log2(2 * math.sqrt(max(n_train, 1))))))
-    recipe = recipe.with_training(batch_size=batch_size)
+    if spec.kind in ("image", "text"):
+        recipe: Recipe = fitting[0].load()()
+        recipe = recipe.with_training(batch_size=min(batch_size, 128))
+    else:
+        width, depth = (64, 2) if n_train < 1_000 else (128, 3) if n_train < 200_000 else (256, 3)
+        recipe = fitting[0].load()(width=width, depth=depth).with_training(batch_size=batch_size)
     if spec.numbers:
         recipe = recipe.with_options(number_dim=8 if n_train < 10_000 else 24)
-    numbers, categories = len(spec.numbers), len(spec.categories)
-    parts = [f"{numbers} numbers"] * bool(numbers) + [f"{categories} categories"] * bool(categories)
+    shape = ", ".join(f"{name} {recipe.options[name]}" for name in ("width", "depth") if name in recipe.options)
     what = "a number" if target.is_number else f"{len(target.classes)} classes"
     reason = (
-        f"{recipe.template} of width {width} and depth {depth}: {n_train:,} training rows, {' and '.join(parts) or 'vectors'} in, "
-        f"{what} out; {recipe.loss} owns the link; batches of {batch_size}"
+        f"{recipe.template} of {shape}: {n_train:,} training rows, {_inputs(spec)} in, "
+        f"{what} out; {recipe.loss} owns the link; batches of {recipe.training.batch_size}"
     )
     return recipe, reason
+
+
+def _inputs(spec: InputSpec) -> str:
+    """What goes in, in words."""
+    images = [f"{f.height} x {f.width} images" + (" in colour" if f.channels == 3 else "") for f in spec.images]
+    parts = [f"{len(spec.numbers)} numbers"] * bool(spec.numbers)
+    parts += [f"{len(spec.categories)} categories"] * bool(spec.categories)
+    parts += images
+    parts += [f"texts of up to {f.n_words} words ({f.cut_words:.1%} have more)" for f in spec.texts]
+    return " and ".join(parts) or "vectors"

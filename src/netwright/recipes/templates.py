@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
 from torch import Tensor, nn
 
-from netwright.core.spec import InputSpec, TargetSpec
+from netwright.core.spec import FIRST_ID, InputSpec, TargetSpec, VectorField
 from netwright.data.batch import Inputs
-from netwright.data.fronts import TableFront, VectorFront
+from netwright.data.fronts import ImageVector, JoinedFront, PixelFront, TableFront, TextVector, VectorFront
+from netwright.nn.convnet import ResidualConvNet
 from netwright.nn.residual import ResidualMLP
+from netwright.nn.text import NgramBag, TokenConv
 
 
 class Fronted(nn.Module):
@@ -24,10 +30,36 @@ class Fronted(nn.Module):
         return outputs
 
 
-def _front(spec: InputSpec, **options: float) -> TableFront | VectorFront:
+def _table(spec: InputSpec, **options: float) -> list[nn.Module]:
+    """The front of numbers and categories, and that of plain tensors, where there are any."""
+    parts: list[nn.Module] = []
     if spec.numbers or spec.categories:
-        return TableFront(spec, **options)  # type: ignore[arg-type]
-    return VectorFront(spec)
+        parts.append(TableFront(spec, **options))  # type: ignore[arg-type]
+    if any(isinstance(f, VectorField) for f in spec.fields):
+        parts.append(VectorFront(spec))
+    return parts
+
+
+def _texts(spec: InputSpec, make: Callable[[int], nn.Module], level: Literal["words", "chars"]) -> list[nn.Module]:
+    """A trunk for each text field; `make` is given the number of token ids."""
+    at = ("words", "chars").index(level)
+    return [TextVector(f.tensors[at], make(FIRST_ID + len(getattr(f, level)))) for f in spec.texts]
+
+
+def _images(spec: InputSpec, *, width: int, depth: int, dropout: float = 0.0, **pixels: float) -> list[nn.Module]:
+    """A residual convolutional trunk for each image field."""
+    return [
+        ImageVector(
+            PixelFront(f, **pixels),  # type: ignore[arg-type]
+            ResidualConvNet(*f.shape, width=width, depth=depth, dropout=dropout),
+        )
+        for f in spec.images
+    ]
+
+
+def _joined(parts: list[nn.Module]) -> nn.Module:
+    """One front of all parts; a part that is alone stays as it is."""
+    return parts[0] if len(parts) == 1 else JoinedFront(parts)
 
 
 def residual_mlp(
@@ -44,17 +76,25 @@ def residual_mlp(
 ) -> nn.Module:
     """Piecewise-linear embeddings of numbers, embeddings of categories, residual perceptron.
 
+    A column of text among them comes in as the mean of its hashed n-grams, one of images through a small convolutional
+    trunk, so that all columns go through one network.
+
     Args:
         spec: the inputs. target: the target.
         n_out: outputs; None for the task's usual number.
         width: of the residual stream. depth: residual blocks.
-        dropout: rate inside the blocks. noise: deviation of Gaussian noise on standardised numbers, in training only.
+        dropout: rate inside the blocks (and of the n-grams of a text).
+        noise: deviation of Gaussian noise on standardised numbers and pixels, in training only.
         number_dim, category_dim: sizes of embeddings.
 
     Source: Gorishniy et al. (2021, 2022).
     """
-    front = _front(spec, number_dim=number_dim, category_dim=category_dim, noise=noise)
-    return Fronted(front, ResidualMLP(front.n_out, n_out or target.n_out, width=width, depth=depth, dropout=dropout))
+    table = _table(spec, number_dim=number_dim, category_dim=category_dim, noise=noise)
+    texts = _texts(spec, lambda n: NgramBag(n, width, dropout=dropout), "words")
+    images = _images(spec, width=16, depth=1, noise=noise)
+    front = _joined([*table, *texts, *images])
+    n_in = int(front.n_out)  # type: ignore[arg-type]
+    return Fronted(front, ResidualMLP(n_in, n_out or target.n_out, width=width, depth=depth, dropout=dropout))
 
 
 def linear(
@@ -64,5 +104,121 @@ def linear(
 
     Source: Cox (1958) for classes, Gauss (1809) for numbers.
     """
-    front = _front(spec, number_dim=number_dim, category_dim=category_dim)
-    return Fronted(front, nn.Linear(front.n_out, n_out or target.n_out))
+    front = _joined(_table(spec, number_dim=number_dim, category_dim=category_dim))
+    return Fronted(front, nn.Linear(int(front.n_out), n_out or target.n_out))  # type: ignore[arg-type]
+
+
+def residual_conv(
+    spec: InputSpec,
+    target: TargetSpec,
+    *,
+    n_out: int | None = None,
+    width: int = 32,
+    depth: int = 1,
+    dropout: float = 0.0,
+    noise: float = 0.0,
+    shift: float = 0.0,
+    rotate: float = 0.0,
+    zoom: float = 0.0,
+    flip: bool = False,
+) -> nn.Module:
+    """Stages of residual convolutions on standardised pixels, a linear head on the mean and the maximum over positions.
+
+    Args:
+        width: channels of the first stage. depth: residual blocks of a stage.
+        dropout: rate of whole channels inside the blocks, and of features before the head.
+        noise: deviation of Gaussian noise on standardised pixels, in training only.
+        shift, rotate, zoom, flip: random changes of the images, in training only; see `netwright.nn.augment.Augment`.
+
+    Source: He et al. (2016).
+    """
+    trunks = _images(
+        spec, width=width, depth=depth, dropout=dropout, noise=noise, shift=shift, rotate=rotate, zoom=zoom, flip=flip
+    )
+    front = _joined([*trunks, *_table(spec)])
+    head = nn.Linear(int(front.n_out), n_out or target.n_out)  # type: ignore[arg-type]
+    return Fronted(front, nn.Sequential(nn.Dropout(dropout), head))
+
+
+def ngram_bag(
+    spec: InputSpec,
+    target: TargetSpec,
+    *,
+    n_out: int | None = None,
+    width: int = 64,
+    words: int = 2,
+    chars: int = 4,
+    buckets: int = 1 << 15,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """Means of the vectors of hashed n-grams of words and of characters, and a linear head.
+
+    Args:
+        width: size of a vector. words, chars: longest n-grams; 0 leaves that level out.
+        buckets: vectors that the n-grams of a level share.
+        dropout: rate at which n-grams are left out, in training.
+
+    Source: Joulin et al. (2017); n-grams of characters: Bojanowski et al. (2017).
+    """
+    parts: list[nn.Module] = []
+    for level, n in (("words", words), ("chars", chars)):
+        if n:
+            make = partial(NgramBag, dim=width, n=n, buckets=buckets, dropout=dropout)
+            parts += _texts(spec, make, level)  # type: ignore[arg-type]
+    front = _joined([*parts, *_table(spec)])
+    return Fronted(front, nn.Linear(int(front.n_out), n_out or target.n_out))  # type: ignore[arg-type]
+
+
+def _token_conv(
+    spec: InputSpec,
+    target: TargetSpec,
+    level: Literal["words", "chars"],
+    dropout: float,
+    make: Callable[[int], nn.Module],
+    n_out: int | None,
+) -> nn.Module:
+    front = _joined([*_texts(spec, make, level), *_table(spec)])
+    head = nn.Linear(int(front.n_out), n_out or target.n_out)  # type: ignore[arg-type]
+    return Fronted(front, nn.Sequential(nn.Dropout(dropout), head))
+
+
+def word_conv(
+    spec: InputSpec,
+    target: TargetSpec,
+    *,
+    n_out: int | None = None,
+    width: int = 64,
+    dim: int = 64,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """One-dimensional convolutions over words, the maximum of each feature over the text, a linear head.
+
+    Args:
+        width: features of each window size (1, 3 and 5 words). dim: size of a word's vector.
+        dropout: rate at which words, and features before the head, are left out, in training.
+
+    Source: Kim (2014).
+    """
+    make = partial(TokenConv, dim=dim, width=width, windows=(1, 3, 5), dropout=dropout / 2)
+    return _token_conv(spec, target, "words", dropout, make, n_out)
+
+
+def char_conv(
+    spec: InputSpec,
+    target: TargetSpec,
+    *,
+    n_out: int | None = None,
+    width: int = 128,
+    dim: int = 32,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """One-dimensional convolutions over characters, the maximum of each feature over the text, a linear head.
+
+    Args:
+        width: features of each window size (3, 5 and 7 characters). dim: size of a character's vector.
+        dropout: rate at which characters, and features before the head, are left out, in training.
+
+    Source: Zhang, Zhao and LeCun (2015), one layer deep; dos Santos and Gatti (2014).
+    """
+    make = partial(TokenConv, dim=dim, width=width, windows=(3, 5, 7), dropout=dropout / 4)
+    return _token_conv(spec, target, "chars", dropout, make, n_out)

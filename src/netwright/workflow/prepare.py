@@ -19,8 +19,8 @@ from netwright.data.read import Look, look
 from netwright.data.split import plan_split
 from netwright.workflow.settings import Settings
 
-USED: tuple[ColumnKind, ...] = ("number", "integer", "date", "category")
-"""Kinds of column that go into a table network."""
+USED: tuple[ColumnKind, ...] = ("number", "integer", "date", "category", "text", "image")
+"""Kinds of column that go into a network."""
 
 
 @dataclass(frozen=True)
