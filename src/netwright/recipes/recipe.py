@@ -92,11 +92,12 @@ class Recipe(Frozen):
 
     def resolved(self) -> Recipe:
         """The same recipe with every option of its template written out, so that it outlives a change of the defaults."""
-        if self.template == "custom":
-            return self
-        parameters = inspect.signature(TEMPLATES[self.template].load()).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "n_out"}
-        return self.model_copy(update={"options": {**defaults, **self.options}})
+        return self.model_copy(update={"options": {**self.defaults, **self.options}})
+
+    @property
+    def defaults(self) -> dict[str, Option]:
+        """The options of the template with their defaults; none where the network is a user's own."""
+        return {} if self.template == "custom" else options_of(TEMPLATES[self.template].load())
 
     def with_options(self, **options: Option) -> Recipe:
         """The same recipe with other options of its template."""
@@ -138,17 +139,19 @@ def at_most(n_bytes: int, options: Mapping[str, Option]) -> Iterator[None]:
         handle.remove()
 
 
+def options_of(template: Template) -> dict[str, Any]:
+    """The options of a template with their defaults: its keyword-only arguments but `n_out`."""
+    parameters = inspect.signature(template).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "n_out"}
+
+
 def check_options(name: str, template: Template, options: Mapping[str, Option]) -> None:
     """Refuse an option that a template does not have.
 
     Raises:
         UsageError: with the nearest names.
     """
-    known = [
-        p.name
-        for p in inspect.signature(template).parameters.values()
-        if p.kind is p.KEYWORD_ONLY and p.name != "n_out"
-    ]
+    known = options_of(template)
     for option in options:
         if option not in known:
             raise UsageError(unknown(f"option of the template {name!r} called", option, known))
