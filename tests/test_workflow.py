@@ -21,10 +21,13 @@ from netwright.losses.metrics import score
 from netwright.model import Model
 from netwright.recipes.book import design
 from netwright.workflow import steps
+from netwright.workflow.bench import Workbench
 from netwright.workflow.main import Result, resume, run
+from netwright.workflow.members import average_members
+from netwright.workflow.plans import StagePlan
 from netwright.workflow.prepare import look_at, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
-from netwright.workflow.stages import StagePlan, Workbench, _strengthen, average_members, overparametrise, regularise
+from netwright.workflow.stages import _strengthen, overparametrise, regularise
 
 PLAN = {
     "memorise": {"threads": 1, "epoch_seconds": 0.05, "epochs": 4},

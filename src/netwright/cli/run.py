@@ -32,11 +32,19 @@ def run(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), or .parquet.",
+            help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), or .parquet; images: a folder with one "
+            "folder per class (below train/, valid/ and test/, or at once), or an .npz with x_train, y_train, x_test, y_test.",
             show_default=False,
         ),
     ],
-    target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.", show_default=False)],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column to predict. Images have one already: their class.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -56,9 +64,13 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="COLUMN=KIND",
-            help="What a column holds, where the guess is wrong: number, integer, category, date, text, identifier, constant. "
-            "May be repeated. By default every kind is guessed and shown.",
+            help="What a column holds, where the guess is wrong: number, integer, category, date, text, image, identifier, "
+            "constant. May be repeated. By default every kind is guessed and shown.",
         ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column of text; short for --kind COLUMN=text. May be repeated."),
     ] = None,
     drop: Annotated[
         list[str] | None,
@@ -114,7 +126,7 @@ def run(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> int:
-    """The main job: from a table to a network and a report.
+    """The main job: from a table, images or texts to a network and a report.
 
     Looks at the data, splits it, trains classic methods first, designs a network, checks it, trains it in two stages,
     calibrates it, compares all of them on the same test rows, attacks and explains the network, and writes a report.
@@ -126,6 +138,9 @@ def run(
       netwright run adult.csv --target income --split-column split --out runs/adult
       netwright run houses.parquet --target price --metric mae --drop id --kind rooms=integer
       netwright run data.csv --target y --quick                       a first look in a minute
+      netwright run sst2.tsv --target label --text text --split-column split
+      netwright run photos/                                           a folder per class
+      netwright run mnist.npz --minutes 12
 
     \b
     The folder then holds:
@@ -138,7 +153,7 @@ def run(
         raise UsageError(f"--minutes {minutes:g}: expected a number above 0, such as --minutes 10")
     settings: dict[str, Any] = {
         "metric": _one_of(metric, f"--metric {metric}", "metric", METRICS),
-        "kinds": _kinds(kind or []),
+        "kinds": _kinds([*(kind or []), *(f"{column}=text" for column in text or [])]),
         "task": _task(task),
         "drop": tuple(drop or ()),
         "skip": tuple(skip or ()),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from netwright.core.errors import DataError, SetupError
+from netwright.core.spec import ColumnKind
 from netwright.data.cells import counted, typed
 from netwright.data.delimited import DELIMITERS, read_delimited
 from netwright.data.frames import from_any, settled
@@ -25,11 +27,16 @@ class Look:
         frame: all rows in the file's order; numbers as numbers, everything else as strings, missing cells as null.
         warnings: what was noticed or changed, one sentence each.
         format: such as "CSV (comma)", "JSON lines", "Parquet".
+        target, split_column: columns that the data name by themselves, as images do; None where the user must.
+        kinds: of columns whose kind is certain.
     """
 
     frame: pl.DataFrame
     warnings: tuple[str, ...]
     format: str
+    target: str | None = None
+    split_column: str | None = None
+    kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
 
 
 def look(path: str | Path, *, limit: int = MAX_BYTES) -> Look:

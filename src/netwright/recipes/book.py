@@ -6,7 +6,7 @@ import math
 
 from netwright.core.errors import UsageError
 from netwright.core.spec import InputSpec, TargetSpec
-from netwright.recipes.entries import RECIPES
+from netwright.recipes.entries import RECIPES, TEMPLATES
 from netwright.recipes.recipe import Recipe
 from netwright.train.settings import Training
 
@@ -89,6 +89,20 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
         f"{what} out; {recipe.loss} owns the link; batches of {recipe.training.batch_size}"
     )
     return recipe, reason
+
+
+def alternatives(recipe: Recipe, spec: InputSpec) -> list[Recipe]:
+    """Other recipes that suit the same rows as well, as far as anybody knows beforehand: for texts the other templates.
+
+    >>> from netwright.core.spec import TextField
+    >>> spec = InputSpec(kind="text", fields=(TextField(words=("a",), chars="a", n_words=3, n_chars=9),))
+    >>> [r.template for r in alternatives(text_classifier(), spec)]
+    ['word-conv', 'char-conv']
+    """
+    if spec.kind != "text":
+        return []
+    others = [e.name for e in TEMPLATES.values() if "text" in e.needs and e.name != recipe.template]
+    return [recipe.model_copy(update={"template": name, "options": {}}) for name in others]
 
 
 def _inputs(spec: InputSpec) -> str:

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from netwright.core.frozen import Frozen
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class Training(Frozen):
     """Settings of one training.
 
@@ -24,6 +27,7 @@ class Training(Frozen):
         average: decay of the moving average of weights; None for none.
         patience: epochs without a better validation metric after which to stop; None never stops early.
         stop_error: stop when the training error is at most this; None never.
+        precision: of forward and backward passes in training ("bfloat16" under autocast); evaluation is in float32.
     """
 
     epochs: int = Field(default=20, ge=1)
@@ -37,6 +41,7 @@ class Training(Frozen):
     average: float | None = Field(default=None, gt=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
     stop_error: float | None = Field(default=None, ge=0)
+    precision: Precision = "float32"
 
     @model_validator(mode="after")
     def _patience_within_epochs(self) -> Self:

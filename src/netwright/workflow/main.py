@@ -15,13 +15,13 @@ from netwright.core.errors import DataError, GateError, UsageError
 from netwright.core.files import read_json, sweep, write_json
 from netwright.core.finding import Finding
 from netwright.core.run import Listener, Run
-from netwright.data.read import Look, from_any
+from netwright.data.read import Look, from_any, look
 from netwright.losses.metrics import check_metric
 from netwright.model import Model
 from netwright.report.summary import Summary
 from netwright.workflow import publish, steps
 from netwright.workflow.job import Job
-from netwright.workflow.prepare import look_at, split_and_encode
+from netwright.workflow.prepare import completed, look_at, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
 
 
@@ -60,7 +60,7 @@ class Result:
 def run(
     data: Any,
     *,
-    target: str,
+    target: str | None = None,
     out: str | Path | None = None,
     listener: Listener | None = None,
     plan: str | Path | None = None,
@@ -69,8 +69,9 @@ def run(
     """The main job: look, split, baselines, design, check, train in two stages, compare, attack, explain, report.
 
     Args:
-        data: path of a table (CSV, TSV, Parquet, JSON lines; .gz and .zst too), or a pandas, polars or pyarrow frame.
-        target: the column to predict.
+        data: path of a table (CSV, TSV, Parquet, JSON lines; .gz and .zst too), of a folder of images with one folder per class, or
+            of an .npz of images; or a pandas, polars or pyarrow frame.
+        target: the column to predict; None where the data say it, as images do.
         out: the run's folder; by default runs/<data>-<time>. An existing one is refused.
         listener: called with each event.
         plan: a `plan.json` of an earlier run of the same data, to be replayed instead of measuring anew.
@@ -84,9 +85,11 @@ def run(
         TrainingError: the training diverged, or ran out of time with nothing usable.
     """
     is_path = isinstance(data, str | os.PathLike)
-    asked = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target, **settings)
+    given = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target or "", **settings)
     frame = None if is_path else from_any(data)
-    looked = look_at(asked, None if frame is None else Look(frame, (), "frame"))
+    seen = look(given.data) if frame is None else Look(frame, (), "frame")
+    asked = completed(given, seen)
+    looked = look_at(asked, seen)
     rows = split_and_encode(looked, asked)  # bad data, settings or plan are refused before a folder is made
     check_metric(asked.metric, rows.target)
     replayed = None if plan is None else read_json(plan)

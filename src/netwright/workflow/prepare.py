@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from netwright.core.errors import DataError
+from netwright.core.errors import DataError, UsageError
 from netwright.core.finding import Finding, Table
 from netwright.core.spec import ColumnKind, Task
 from netwright.data.data import PARTS, Data, Part
 from netwright.data.encode import fit_inputs, fit_target
+from netwright.data.images import is_images
 from netwright.data.infer import Guess, infer_kinds, infer_task, pick_column
 from netwright.data.read import Look, look
 from netwright.data.split import plan_split
@@ -45,6 +46,27 @@ class Looked:
     def kinds(self) -> dict[str, ColumnKind]:
         """Kinds of the columns that go into the network."""
         return {name: guess.kind for name, guess in self.guesses.items() if guess.kind in USED}
+
+
+def completed(settings: Settings, seen: Look) -> Settings:
+    """The settings with what the data say themselves where the user said nothing: images know their label and their split.
+
+    Raises:
+        UsageError: nobody says what is to be predicted.
+    """
+    if not settings.target and seen.target is None:
+        raise UsageError(
+            "say which column is to be predicted: --target COLUMN; the columns are: "
+            + ", ".join(seen.frame.columns[:20])
+        )
+    ways = settings.split_column or settings.group or settings.time
+    return settings.model_copy(
+        update={
+            "target": settings.target or seen.target,
+            "split_column": settings.split_column if ways else seen.split_column,
+            "kinds": {**seen.kinds, **settings.kinds},
+        }
+    )
 
 
 def look_at(settings: Settings, looked: Look | None = None) -> Looked:
@@ -79,8 +101,7 @@ def look_finding(looked: Looked, settings: Settings) -> Finding:
     rows = []
     for name, guess in looked.guesses.items():
         column = looked.frame[name]
-        examples = ", ".join(str(v)[:20] for v in column.drop_nulls().head(200).unique(maintain_order=True).head(3))
-        rows.append((name, guess.kind, guess.reason, column.n_unique(), column.null_count(), examples))
+        rows.append((name, guess.kind, guess.reason, *_cells(column)))
     n_used = len(looked.kinds)
     return Finding(
         probe="columns",
@@ -104,6 +125,18 @@ def look_finding(looked: Looked, settings: Settings) -> Finding:
                 rows=tuple(rows),
             ),
         ),
+    )
+
+
+def _cells(column: pl.Series) -> tuple[int | None, int, str]:
+    """Different cells, missing cells, and a few of them; of arrays only their shape."""
+    if is_images(column):
+        return None, column.null_count(), str(column.dtype)
+    some = column.drop_nulls().head(200).unique(maintain_order=True).head(3)
+    return (
+        column.n_unique(),
+        column.null_count(),
+        ", ".join(str(v)[-20:] if len(str(v)) > 60 else str(v)[:20] for v in some),
     )
 
 

@@ -18,7 +18,7 @@ class Settings(Frozen):
     """Settings of a run.
 
     Args:
-        data: path of the table. target: the column to predict.
+        data: path of the table, or of the images. target: the column to predict; empty where the data say it.
         minutes: bound of the whole run.
         metric: drives every choice; None for log loss or RMSE.
         seed: of splits, weights, orders and probes.
@@ -33,7 +33,7 @@ class Settings(Frozen):
     """
 
     data: str
-    target: str
+    target: str = ""
     minutes: float = Field(default=10.0, gt=0)
     metric: str | None = None
     seed: int = Field(default=0, ge=0)
@@ -58,7 +58,7 @@ class Settings(Frozen):
             raise ValueError(
                 "--split-column already says which rows are tested, so --group and --time cannot; give one of them"
             )
-        if self.target in self.drop:
+        if self.target and self.target in self.drop:
             raise ValueError(f"--drop {self.target}: the target cannot be dropped")
         return self
 

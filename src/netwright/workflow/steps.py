@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,20 +27,18 @@ from netwright.core.finding import Finding
 from netwright.data.data import PARTS, Part
 from netwright.losses.metrics import check_metric
 from netwright.model import Model, Subject
+from netwright.recipes.book import alternatives
 from netwright.recipes.book import design as choose
+from netwright.recipes.recipe import Recipe
 from netwright.workflow import publish
+from netwright.workflow.bench import Workbench
 from netwright.workflow.job import Job
+from netwright.workflow.members import average_members
+from netwright.workflow.plans import StagePlan, TryPlan, plan_memorising, plan_regularising, plan_trials
 from netwright.workflow.prepare import look_at, look_finding, split_and_encode, split_finding
 from netwright.workflow.probing import ask, complete, fitting, probe
-from netwright.workflow.stages import (
-    StagePlan,
-    Workbench,
-    average_members,
-    overparametrise,
-    plan_memorising,
-    plan_regularising,
-    regularise,
-)
+from netwright.workflow.stages import overparametrise, regularise
+from netwright.workflow.tryout import AUGMENTATIONS, choose_augmentation, choose_template
 
 Step = Callable[[Job, bool], list[Finding]]
 
@@ -173,7 +172,7 @@ def _rate(job: Job, finding: Finding) -> float:
 
 
 def train(job: Job, done: bool) -> list[Finding]:
-    """Both stages; the network with the best validation metric becomes the model."""
+    """Short trials where there is a choice, then both stages; the network with the best validation metric becomes the model."""
     assert job.recipe is not None
     recipe = job.recipe.with_training(
         learning_rate=job.run.plan.get("learning_rate", job.recipe.training.learning_rate)
@@ -184,13 +183,17 @@ def train(job: Job, done: bool) -> list[Finding]:
         job.model = Model.load(job.run.folder / "model")
         job.recipe = job.model.recipe
         return []
-    folder = job.run.folder / "checkpoints"
-    bench = Workbench(job.rows, job.metric, job.settings.seed, folder, job.tell, job.clock, job.late)
-    job.tell("note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s on {_threads(plan)}")
+    recipe = recipe.with_training(precision=plan.precision)
+    bench = Workbench(
+        job.rows, job.metric, job.settings.seed, job.run.folder / "checkpoints", job.tell, job.clock, job.late
+    )
+    recipe, chosen = _choose_template(job, bench, recipe, plan)
+    job.tell("note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s on {_way(plan)}")
     floor = noise_floor(job.rows)
     if job.rows.target.is_number:
         floor = (floor / job.rows.target.scale) ** 2  # as a share of the target's variance
     first, memorised = overparametrise(bench, recipe, plan, floor)
+    recipe, augmented = _choose_augmentation(job, bench, recipe, plan)
     then = _planned(job, "regularise", lambda: plan_regularising(plan, first, job.seconds("regularise")))
     job.tell("note", text=f"stage 2: at most {then.epochs} epochs of {then.epoch_seconds:.2g} s, all trials together")
     best, regularised = regularise(bench, recipe, then, first)
@@ -203,15 +206,48 @@ def train(job: Job, done: bool) -> list[Finding]:
     job.model, job.recipe = best.model, best.recipe
     job.model.save(job.run.folder / "model")
     write_text(job.run.folder / "recipe.json", best.recipe.model_dump_json(indent=1))
-    return [memorised, regularised, averaged]
+    return [*chosen, memorised, *augmented, regularised, averaged]
+
+
+def _trials(job: Job, plan: StagePlan, trials: int) -> TryPlan | None:
+    """The plan of the short trials, or None where there is no time for them."""
+    n_rows = len(job.rows.split["train"])
+
+    def measure() -> Any:
+        found = plan_trials(plan, n_rows, job.seconds("try"), trials)
+        return None if found is None else found.model_dump()
+
+    stored = job.run.decide("try", measure)
+    return None if stored is None else TryPlan.model_validate(stored)
+
+
+def _choose_template(job: Job, bench: Workbench, recipe: Recipe, plan: StagePlan) -> tuple[Recipe, list[Finding]]:
+    """The template for texts by short trials; other kinds keep the designed one."""
+    others = alternatives(recipe, job.rows.spec)
+    short = _trials(job, plan, 1 + len(others)) if others else None
+    if short is None:
+        return recipe, []
+    chosen, finding = choose_template(bench, [recipe, *others], short, plan)
+    return chosen, [finding]
+
+
+def _choose_augmentation(job: Job, bench: Workbench, recipe: Recipe, plan: StagePlan) -> tuple[Recipe, list[Finding]]:
+    """The random changes of images that help; other kinds have none."""
+    if "flip" not in recipe.defaults:
+        return recipe, []
+    short = _trials(job, plan, 1 + len(AUGMENTATIONS))
+    chosen, finding = choose_augmentation(bench, recipe, short, plan)
+    return chosen, [finding]
 
 
 def _planned(job: Job, stage: str, measure: Callable[[], StagePlan]) -> StagePlan:
     return StagePlan.model_validate(job.run.decide(stage, lambda: measure().model_dump()))
 
 
-def _threads(plan: StagePlan) -> str:
-    return "one thread" if plan.threads == 1 else f"{plan.threads} threads"
+def _way(plan: StagePlan) -> str:
+    """How it is computed, in words."""
+    threads = "one thread" if plan.threads == 1 else f"{plan.threads} threads"
+    return threads + (" in bfloat16" if plan.precision == "bfloat16" else "")
 
 
 def compare(job: Job, done: bool) -> list[Finding]:

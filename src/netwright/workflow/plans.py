@@ -1,0 +1,122 @@
+"""How much a training may do: a few steps are timed, and the choice becomes part of the plan."""
+
+from __future__ import annotations
+
+import math
+import time
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+
+from netwright.core.frozen import Frozen
+from netwright.data.data import Data
+from netwright.recipes.recipe import Recipe
+from netwright.train.hooks import Clock
+from netwright.train.loop import train
+from netwright.train.precision import native_bfloat16
+from netwright.train.settings import Precision
+from netwright.workflow.bench import Trial
+
+EPOCHS_OF_A_TRIAL = 6
+"""Passes over its rows that a short trial takes."""
+
+
+class StagePlan(Frozen):
+    """How much a stage may do: measured once, replayed ever after.
+
+    Args:
+        threads: of the processor.
+        epoch_seconds: what a pass takes.
+        epochs: passes, at most; in stage 2 of all its trials together.
+        precision: of the training; predictions are always in float32.
+    """
+
+    threads: int
+    epoch_seconds: float
+    epochs: int
+    precision: Precision = "float32"
+
+
+class TryPlan(Frozen):
+    """How much a short trial may do, so that all of them fit their share of the time.
+
+    Args:
+        rows: training rows of each. epochs: passes of each. trials: how many there may be.
+    """
+
+    rows: int
+    epochs: int
+    trials: int
+
+
+def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
+    """Time some steps on one thread and on all, of images in both precisions, and see how many epochs fit into `seconds`.
+
+    More threads must gain a quarter to be taken: on a busy machine they wait for each other. So must bfloat16.
+    """
+    source = data.block("train")
+    batch_size = min(recipe.training.batch_size, len(source))
+    steps_per_epoch = max(1, len(source) // batch_size)
+    precisions: list[Precision] = ["float32"]
+    if data.spec.images and native_bfloat16():
+        precisions.append("bfloat16")
+    threads = sorted({1, torch.get_num_threads()}) if not data.spec.images else [torch.get_num_threads()]
+    ways = list(product(threads, precisions))
+    each = {way: _step_seconds(recipe.with_training(precision=way[1]), data, way[0]) for way in ways}
+    best = min(ways, key=lambda way: each[way] * (1.0 if way == ways[0] else 1.25))
+    epoch = each[best] * steps_per_epoch * 1.15  # evaluation after each epoch
+    epochs = int(np.clip(seconds / epoch, 2, 400))
+    return StagePlan(threads=best[0], epoch_seconds=round(epoch, 4), epochs=epochs, precision=best[1])
+
+
+def plan_trials(plan: StagePlan, n_rows: int, seconds: float, trials: int, least: int = 1000) -> TryPlan | None:
+    """Short trials on as many training rows as the time allows; None where they would have to be fewer than `least`.
+
+    A trial has `EPOCHS_OF_A_TRIAL` passes; small sets are taken whole, with up to four times as many passes.
+    """
+    row_seconds = plan.epoch_seconds / max(n_rows, 1)
+    passes = seconds / (trials * row_seconds)  # rows times epochs of one trial
+    if passes >= EPOCHS_OF_A_TRIAL * n_rows:
+        epochs = int(min(passes / n_rows, 4 * EPOCHS_OF_A_TRIAL))
+        return TryPlan(rows=n_rows, epochs=epochs, trials=trials)
+    rows = int(passes / EPOCHS_OF_A_TRIAL)
+    return TryPlan(rows=rows, epochs=EPOCHS_OF_A_TRIAL, trials=trials) if rows >= min(least, n_rows) else None
+
+
+def plan_regularising(plan: StagePlan, first: Trial, seconds: float) -> StagePlan:
+    """How many epochs fit into `seconds`, going by what the epochs of stage 1 took."""
+    took = [float(row["seconds"]) for row in first.history.rows]
+    epoch = float(np.median(took)) * 1.15 if took else plan.epoch_seconds
+    epochs = int(np.clip(seconds / epoch, 10 if epoch < 1 else 3, 600))
+    return plan.model_copy(update={"epoch_seconds": round(epoch, 4), "epochs": epochs})
+
+
+def _step_seconds(recipe: Recipe, data: Data, threads: int, steps: int = 12) -> float:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        net = recipe.build(data.spec, data.target, 0)
+        objective = recipe.make_objective(recipe.make_loss(data.target))
+        stamps: list[float] = []
+        stopwatch = _Stopwatch(stamps, steps)
+        long = recipe.with_training(epochs=steps + 1, warmup=0).training
+        train(net, objective, data.block("train"), long, seed=0, hooks=[stopwatch])
+    finally:
+        torch.set_num_threads(before)
+    return float(np.median(np.diff(stamps)[2:]))
+
+
+class _Stopwatch(Clock):
+    """Notes the time after each step and stops after some."""
+
+    def __init__(self, stamps: list[float], steps: int) -> None:
+        super().__init__(math.inf)
+        self.stamps, self.limit = stamps, steps
+
+    def on_step(self, state: Any) -> None:
+        """Note the time."""
+        self.stamps.append(time.perf_counter())
+        if len(self.stamps) >= self.limit:
+            state.stop = "measured"
