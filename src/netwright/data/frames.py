@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from netwright.core.errors import DataError, UsageError
+from netwright.data.arrays import column_of, holds_pixels
 from netwright.data.cells import counted
 
 
@@ -23,7 +24,7 @@ def from_any(x: Any, y: Any = None) -> pl.DataFrame:
 
     Args:
         x: a frame of pandas, polars or pyarrow, a numpy array (N, P) whose columns are called x0, x1, ..., or a dictionary
-            of columns.
+            of columns; texts or images as `netwright.data.arrays.column_of` takes them give one column "text" or "image".
         y: N cells: a series, an array or a list. Its column has its name, or "target".
 
     Raises:
@@ -63,6 +64,9 @@ def settled(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     columns, warnings = [], []
     for column in frame.iter_columns():
         kind = column.dtype
+        if holds_pixels(kind):
+            columns.append(column)
+            continue
         if kind.is_nested() or kind == pl.Binary:
             what = {pl.List: "lists", pl.Array: "arrays", pl.Struct: "objects"}.get(type(kind), "bytes")
             raise DataError(
@@ -93,6 +97,8 @@ def _columns(x: Any) -> list[pl.Series]:
         return x.get_columns()
     if isinstance(x, pl.LazyFrame):
         raise UsageError("x is a polars LazyFrame, whose rows are not there yet; pass x.collect()")
+    if (single := column_of(x)) is not None:
+        return [single]
     if isinstance(x, np.ndarray):
         return _from_array(x)
     if isinstance(x, Mapping):
