@@ -6,9 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.main_job import BENCHMARKS
+from benchmarks import kinds, main_job
 from benchmarks.results import RESULTS, store
 from netwright.core.errors import NetwrightError
+
+BENCHMARKS = {**main_job.BENCHMARKS, **kinds.BENCHMARKS}
 
 
 def main() -> int:

@@ -25,17 +25,24 @@ def source(name: str) -> pl.DataFrame:
     """A raw table of the data folder, every cell as it stands in the file.
 
     Raises:
-        SetupError: NETWRIGHT_DATA is not set. DataError: the folder has no such table.
+        SetupError, DataError: as of `data_file`.
+    """
+    return pl.read_csv(data_file(f"tables/{name}.csv.gz"), infer_schema=False)
+
+
+def data_file(name: str) -> Path:
+    """A file of the data folder.
+
+    Raises:
+        SetupError: NETWRIGHT_DATA is not set. DataError: the folder has no such file.
     """
     folder = os.environ.get("NETWRIGHT_DATA")
     if not folder:
-        raise SetupError(
-            f"the table {name!r} is not bundled; set NETWRIGHT_DATA to the folder with tables/{name}.csv.gz"
-        )
-    path = Path(folder) / "tables" / f"{name}.csv.gz"
+        raise SetupError(f"{name} is not bundled; set NETWRIGHT_DATA to the folder that holds it")
+    path = Path(folder) / name
     if not path.is_file():
-        raise DataError(f"NETWRIGHT_DATA has no {path.relative_to(folder)}")
-    return pl.read_csv(path, infer_schema=False)
+        raise DataError(f"NETWRIGHT_DATA has no {name}")
+    return path
 
 
 def breast_cancer() -> pl.DataFrame:

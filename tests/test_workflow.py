@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 import netwright as nw
 from conftest import make_frame
-from netwright.core.errors import DataError, GateError, UsageError
+from netwright.core.errors import DataError, GateError, SetupError, UsageError
 from netwright.core.finding import Finding
+from netwright.core.run import Run
 from netwright.core.seed import numpy_generator
 from netwright.losses.metrics import score
 from netwright.model import Model
@@ -334,3 +335,22 @@ def test_a_means_that_is_there_already_is_made_stronger() -> None:
 
 def test_public_names_are_there() -> None:
     assert all(getattr(nw, name) is not None for name in nw.__all__)
+
+
+@pytest.mark.parametrize("plan_of", [{"memorise": 3}, {"learning_rate": "fast"}, {"try": {"rows": "all"}}])
+def test_a_plan_of_the_wrong_shape_is_refused_before_anything_is_done(
+    tmp_path: Path, table: Path, plan_of: Any
+) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(plan_of))
+    with pytest.raises(DataError, match="no plan of a run"):
+        run(table, target="y", out=tmp_path / "run", plan=path, quick=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_cannot_work_in_one_run_folder(tmp_path: Path) -> None:
+    first = Run.create(tmp_path / "run", {"data": "x"})
+    with first.locked(), pytest.raises(SetupError, match="another process"), Run(tmp_path / "run").locked():
+        pass
+    with Run(tmp_path / "run").locked():
+        assert (tmp_path / "run" / ".lock").exists()

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from netwright.core.finding import Finding
     from netwright.workflow.main import Result
 
-STEP_PROBES = ("columns", "split", "design", "overparametrise", "regularise", "average-members")
+STEP_PROBES = (
+    "columns",
+    "split",
+    "design",
+    "choose-template",
+    "overparametrise",
+    "choose-augmentation",
+    "regularise",
+    "average-members",
+)
 """Findings that the steps of a run make themselves, which are no members of a gallery."""
 
 
@@ -245,8 +254,8 @@ def _watch(start: Callable[[Callable[[dict[str, Any]], None]], Result], gate: Ga
 def _predict_line(result: Result) -> str:
     """The command that follows the recommendation."""
     if result.recommended in result.summary.baselines and (result.folder / "baseline.py").is_file():
-        return f"python {shlex.quote(str(result.folder / 'baseline.py'))} new.csv -o predictions.csv"
-    return f"netwright predict {shlex.quote(str(result.folder / 'model'))} new.csv -o predictions.csv"
+        return f"python {shlex.quote(str(result.folder / 'baseline.py'))} {result.new_rows} -o predictions.csv"
+    return f"netwright predict {shlex.quote(str(result.folder / 'model'))} {result.new_rows} -o predictions.csv"
 
 
 def _gate(fail_on: list[str] | None) -> Gate:

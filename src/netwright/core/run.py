@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,27 @@ class Run:
             raise SetupError(f"cannot make the run folder {folder}: {error.strerror}; choose another --out") from error
         write_json(folder / "settings.json", settings)
         return cls(folder, listener)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within it no other process may work in this folder; a lock ends with its process, however that ends.
+
+        Raises:
+            SetupError: another process is at work in it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # no such locks on this system
+            yield
+            return
+        with (self.folder / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise SetupError(
+                    f"another process is at work in {self.folder}; wait until it ends, or end it"
+                ) from error
+            yield
 
     @property
     def settings(self) -> dict[str, Any]:

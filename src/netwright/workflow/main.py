@@ -21,6 +21,7 @@ from netwright.model import Model
 from netwright.report.summary import Summary
 from netwright.workflow import publish, steps
 from netwright.workflow.job import Job
+from netwright.workflow.plans import check_plan
 from netwright.workflow.prepare import completed, look_at, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
 
@@ -34,12 +35,14 @@ class Result:
         model: the network, calibrated.
         findings: by step.
         summary: what `summary.json` holds.
+        new_rows: what a file of new rows might be called.
     """
 
     folder: Path
     model: Model
     findings: dict[str, list[Finding]]
     summary: Summary
+    new_rows: str = "new.csv"
 
     @property
     def recommended(self) -> str:
@@ -92,7 +95,7 @@ def run(
     looked = look_at(asked, seen)
     rows = split_and_encode(looked, asked)  # bad data, settings or plan are refused before a folder is made
     check_metric(asked.metric, rows.target)
-    replayed = None if plan is None else read_json(plan)
+    replayed = None if plan is None else check_plan(read_json(plan), plan)
     if replayed and replayed.get("fingerprint", rows.fingerprint) != rows.fingerprint:
         raise DataError(
             f"the plan in {plan} was made for other data or another split; leave --plan out, or give the data it was made for"
@@ -118,6 +121,7 @@ def resume(folder: str | Path, *, listener: Listener | None = None) -> Result:
         DataError: the folder is no run, or its data has changed.
     """
     found = Run(folder, listener)
+    check_plan(found.plan, found.folder / "plan.json")
     sweep(found.folder)
     try:
         settings = Settings.model_validate(found.settings)
@@ -139,6 +143,11 @@ def _settings(**values: Any) -> Settings:
 
 def _execute(job: Job) -> Result:
     """All steps that are to be done, in order; a failed gate ends them, with a report of what is there."""
+    with job.run.locked():
+        return _steps(job)
+
+
+def _steps(job: Job) -> Result:
     run, settings = job.run, job.settings
     began = time.monotonic()
     run.event(
@@ -171,4 +180,4 @@ def _execute(job: Job) -> Result:
         recommended=summary.recommended,
         seconds=round(time.monotonic() - began, 1),
     )
-    return Result(run.folder, job.model, run.findings, summary)
+    return Result(run.folder, job.model, run.findings, summary, publish.new_rows(settings))

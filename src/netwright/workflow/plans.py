@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import time
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ConfigDict, ValidationError
 
+from netwright.core.errors import DataError
 from netwright.core.frozen import Frozen
 from netwright.data.data import Data
 from netwright.recipes.recipe import Recipe
@@ -120,3 +123,33 @@ class _Stopwatch(Clock):
         self.stamps.append(time.perf_counter())
         if len(self.stamps) >= self.limit:
             state.stop = "measured"
+
+
+class PlanFile(Frozen):
+    """What a plan.json may hold, so that a wrong one is refused before anything is done; further keys are decisions of the clock."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    fingerprint: str | None = None
+    seconds_per_baseline: float | None = None
+    learning_rate: float | None = None
+    memorise: StagePlan | None = None
+    regularise: StagePlan | None = None
+    average_epochs: int | None = None
+
+
+def check_plan(plan: Any, path: str | Path) -> dict[str, Any]:
+    """A plan as read from a file.
+
+    Raises:
+        DataError: it is no plan, or one of its choices has the wrong shape.
+    """
+    try:
+        PlanFile.model_validate(plan)
+        if isinstance(plan.get("try"), dict):
+            TryPlan.model_validate(plan["try"])
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'all of it'}: {e['msg']}" for e in error.errors()[:3])
+        raise DataError(f"{path} is no plan of a run ({wrong}); give the plan.json of an earlier run") from error
+    checked: dict[str, Any] = plan
+    return checked

@@ -29,6 +29,8 @@ from netwright.robust.entries import ATTACKS
 from netwright.workflow.prepare import look_at, split_and_encode
 from netwright.workflow.settings import Settings
 
+COMMANDS = {"checks": "check", "robust": "attack", "explain": "explain"}
+"""Family -> the command that asks it."""
 FAMILIES: dict[str, Gallery] = {"checks": CHECKS, "robust": ATTACKS, "explain": EXPLANATIONS}
 
 
@@ -141,7 +143,8 @@ def _broken(entry: Entry, family: str, error: Exception) -> Finding:
         verdict="warn",
         title=f"{entry.name} broke: {type(error).__name__}: {error}",
         why="Nothing is known of what it would have found.",
-        todo=f"This is a fault of netwright, not of your data. See it whole with: netwright {family} RUN --only {entry.name} --debug",
+        todo="This is a fault of netwright, not of your data. "
+        f"See it whole with: netwright {COMMANDS[family]} RUN --only {entry.name} --debug",
         reference=entry.reference,
     )
 

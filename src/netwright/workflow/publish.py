@@ -22,18 +22,19 @@ from netwright.workflow.job import Job
 from netwright.workflow.settings import Settings
 
 LEADS = {
-    "look": "What the file holds, what each column was taken for, and why.",
+    "look": "What the data hold, what each column was taken for, and why.",
     "split": "Which rows train, validate and test, and whether the data can be trusted.",
     "baselines": "Classic methods, fitted on the same training rows and measured on the same test rows. "
     "A network has to beat them to be worth its while.",
     "design": "Which network was chosen, and why.",
     "check": "The untrained network was examined before time was spent on it: most mistakes show here.",
     "train": "First the network was made to learn its training rows by heart, without any restraint; "
-    "then one means against overfitting after the other was added, and kept if it helped on validation rows.",
+    "then one means against overfitting after the other was added, and kept if it helped on validation rows. "
+    "Where there was a choice of templates, or of random changes of images, short trainings made it beforehand.",
     "compare": "The network's probabilities (or intervals) were calibrated on validation rows; then all contenders met on the test rows, "
     "which nothing before had used.",
     "attack": "How small a change of the inputs suffices to change the answer, in the units of the data.",
-    "explain": "Which columns the network uses, and how its answer moves with each of them.",
+    "explain": "What the network's answers rest on: columns, places of an image, words of a text.",
 }
 HEADS = {
     "look": "The data",
@@ -203,8 +204,15 @@ def commands(folder: Path, settings: Settings, found: Summary | None) -> tuple[s
     words += [w for c in settings.drop for w in ("--drop", c)] + [w for s in settings.skip for w in ("--skip", s)]
     lines = [
         shlex.join([*words, "--plan", str(folder / "plan.json")]),
-        shlex.join(["netwright", "predict", str(folder), "new.csv"]),
+        shlex.join(["netwright", "predict", str(folder), new_rows(settings)]),
     ]
     if found is not None and found.recommended in found.baselines:
-        lines.append(shlex.join(["python", str(folder / "baseline.py"), "new.csv", "-o", "predictions.csv"]))
+        words = ["python", str(folder / "baseline.py"), new_rows(settings), "-o", "predictions.csv"]
+        lines.append(shlex.join(words))
     return tuple(lines)
+
+
+def new_rows(settings: Settings) -> str:
+    """What new rows might be called: a file of the same kind as the run's data, or a folder."""
+    path = Path(settings.data)
+    return "new" + ("".join(path.suffixes[-2:]) if path.suffixes and not path.is_dir() else "/")
