@@ -55,6 +55,13 @@ demo: $(RUN) ## the main job on a bundled data set, start to report
 	$(BIN)/netwright run build/breast_cancer.csv --target diagnosis --minutes 1 --out $$out; \
 	echo; echo "Open the report in a browser: $$out/report.html"
 
+build/peers: benchmarks/peers.txt | $(DEV)
+	@rm -rf $@ && mkdir -p build
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ -r benchmarks/peers.txt
+
+.PHONY: peers
+peers: build/peers ## what the engine is measured against, for benchmarks only
+
 .PHONY: bench
 bench: $(RUN) ## measure the promises, one dated block each in benchmarks/RESULTS.md; one of them: make bench ONLY=name
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
