@@ -23,6 +23,7 @@ LAYERS = [
     {"baselines", "checks", "robust", "explain", "search"},
     {"model"},
     {"recipes"},
+    {"adapt"},
     {"train"},
     {"data", "losses"},
     {"nn"},

@@ -17,12 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from conftest import make_data
+from netwright.adapt.module import as_inputs
 from netwright.core.errors import DataError, SetupError, UsageError
 from netwright.core.spec import InputSpec, TargetSpec, VectorField
 from netwright.data.data import Data
 from netwright.losses.loss import adapt
 from netwright.losses.standard import CrossEntropy
-from netwright.model import Model, Subject, as_inputs, fit
+from netwright.model import Model, Subject, fit
 from netwright.recipes.recipe import Recipe
 from netwright.train.hooks import Clock
 from netwright.train.settings import Training

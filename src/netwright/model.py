@@ -18,10 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from netwright.adapt.module import Adapted, Call, Pixels, as_inputs, outputs_of_a_row, target_of
+from netwright.adapt.rows import Encode, Kind, TextEncoder, eaten, frame_of
 from netwright.core.errors import DataError, SetupError, UsageError
 from netwright.core.files import read_json, write_json, writing
 from netwright.core.seed import derive
-from netwright.core.spec import InputSpec, TargetSpec, VectorField
+from netwright.core.spec import InputSpec, TargetSpec
 from netwright.data.answers import answers
 from netwright.data.batch import Block, Inputs
 from netwright.data.data import Data
@@ -76,9 +78,15 @@ class Model:
     margin: float | None = None
     encoder: Callable[[pl.DataFrame], Inputs] | None = None
 
-    def encode(self, frame: pl.DataFrame) -> Inputs:
-        """Raw rows as the network's inputs."""
-        return encode_inputs(frame, self.spec) if self.encoder is None else self.encoder(frame)
+    def encode(self, rows: Any) -> Inputs:
+        """Raw rows as the network's inputs: a frame with the columns of the spec, or texts, images or tensors as `wrap` takes them."""
+        if not isinstance(rows, pl.DataFrame):
+            if self.spec.kind == "vector":
+                return as_inputs(rows)
+            if isinstance(self.module, Adapted) and self.module.pixels and isinstance(rows, Tensor | np.ndarray):
+                return {self.spec.names[0]: self.module.pixels.inwards(torch.as_tensor(rows).detach())}
+            rows = frame_of(rows, self.spec)
+        return encode_inputs(rows, self.spec) if self.encoder is None else self.encoder(rows)
 
     @property
     def objective(self) -> Objective:
@@ -102,26 +110,26 @@ class Model:
         ).numpy()
         return prediction
 
-    def predict_proba(self, frame: pl.DataFrame) -> np.ndarray:
-        """Calibrated probabilities (N, C) of raw rows, in the order of `target.classes`.
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        """Calibrated probabilities (N, C) of raw rows (as `encode` takes them), in the order of `target.classes`.
 
         Raises:
             UsageError: the target is a number.
         """
         if self.target.is_number:
             raise UsageError(f"the target {self.target.name!r} is a number and has no probabilities; use predict")
-        return self.predict_encoded(self.encode(frame))
+        return self.predict_encoded(self.encode(rows))
 
-    def predict(self, frame: pl.DataFrame) -> np.ndarray:
-        """Predictions for raw rows: class labels (N,) as strings, or values (N,) in the target's unit."""
-        prediction = self.predict_encoded(self.encode(frame))
+    def predict(self, rows: Any) -> np.ndarray:
+        """Predictions for raw rows (as `encode` takes them): class labels (N,) as strings, or values (N,) in the target's unit."""
+        prediction = self.predict_encoded(self.encode(rows))
         return (
             prediction if self.target.is_number else np.array(self.target.classes, dtype=object)[prediction.argmax(1)]
         )
 
-    def predict_table(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def predict_table(self, rows: Any) -> pl.DataFrame:
         """What `netwright predict` writes: row, prediction, and p_<class>... or lower and upper."""
-        return answers(self.predict_encoded(self.encode(frame)), self.target, self.margin)
+        return answers(self.predict_encoded(self.encode(rows)), self.target, self.margin)
 
     def save(self, folder: str | Path) -> None:
         """Store the model as a folder of `model.json` and `weights.safetensors`, whole or not at all.
@@ -140,6 +148,7 @@ class Model:
         with writing(folder / "weights.safetensors") as temporary:
             state = {k: v.detach().cpu().contiguous().clone() for k, v in self.module.state_dict().items()}
             temporary.write_bytes(save(state))
+        pixels = self.module.pixels if isinstance(self.module, Adapted) else None
         card = {
             "format": FORMAT,
             "spec": self.spec.model_dump(mode="json"),
@@ -150,40 +159,28 @@ class Model:
             "fingerprint": self.fingerprint,
             "temperature": self.temperature,
             "margin": self.margin,
+            "pixels": pixels.model_dump(mode="json") if pixels else None,
+            "encode": self.encoder is not None,
             "weights_blake2b": _digest(folder / "weights.safetensors"),
         }
         write_json(folder / "model.json", card)
 
     @classmethod
-    def load(cls, folder: str | Path, module: Any = None, call: Callable[[Any, Any], Tensor] | None = None) -> Model:
+    def load(
+        cls, folder: str | Path, module: Any = None, call: Call | None = None, encode: Encode | None = None
+    ) -> Model:
         """Load a model folder. Nothing is unpickled, and no name from the file is imported.
 
         Args:
             folder: what `save` wrote.
-            module: the network, where it is a user's own and no template of ours.
-            call: as it was given to `wrap`.
+            module: the network, where it is a user's own and no template of ours; its weights come from the folder.
+            call, encode: as they were given to `wrap`.
 
         Raises:
             DataError: the folder is missing, damaged, changed after it was saved, or not ours.
+            UsageError: the network or the tokeniser is a user's own, and was not given.
         """
-        folder = Path(folder)
-        if folder.is_file():
-            raise DataError(
-                f"{folder} is a file; a model is a folder with model.json and weights.safetensors (pickles are never opened)"
-            )
-        if not (folder / "model.json").is_file() and (folder / "model" / "model.json").is_file():
-            folder = folder / "model"
-        card, weights = read_json(folder / "model.json"), folder / "weights.safetensors"
-        if not isinstance(card, dict) or card.get("format") != FORMAT:
-            raise DataError(
-                f"{folder / 'model.json'} is not a model of format {FORMAT}; it may come from another version"
-            )
-        if not weights.is_file():
-            raise DataError(f"{folder} has no weights.safetensors; the model is not whole, copy it again")
-        if _digest(weights) != card.get("weights_blake2b"):
-            raise DataError(
-                f"{weights} is not the file that was saved (its checksum differs): truncated or changed; copy it again or train again"
-            )
+        card, weights = _card_of(Path(folder))
         try:
             spec, target = InputSpec.model_validate(card["spec"]), TargetSpec.model_validate(card["target"])
             recipe = None if card["recipe"] is None else Recipe.model_validate(card["recipe"])
@@ -191,24 +188,24 @@ class Model:
             history = History([dict(row) for row in card["history"]])
             margin = None if card["margin"] is None else float(card["margin"])
             temperature = float(card["temperature"])
+            pixels = None if card.get("pixels") is None else Pixels.model_validate(card["pixels"])
+            encoder = _encoder_of(spec, encode) if card.get("encode") and spec.texts else None
             if module is None:
-                if recipe is None or recipe.template == "custom":
-                    raise UsageError(
-                        "the network of this model is a user's own; pass it: nw.load(folder, module=MyNet())"
-                    )
-                try:
-                    with at_most(weights.stat().st_size, recipe.options):
-                        module = recipe.build(spec, target, 0)
-                except UsageError as error:  # a name or an option in the file, which is no mistake of the user's
-                    raise ValueError(str(error)) from error
+                module = _built(recipe, spec, target, weights)
             elif recipe is None and not isinstance(module, Adapted):
-                module = Adapted(module, spec.names, call)
+                module = Adapted(module, call, pixels)
+            elif recipe is not None and recipe.template == "custom":
+                module = recipe.adopt(module, spec, target)
             module.load_state_dict(load_file(weights))
         except (ValidationError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             shown = " ".join(str(error).split())[:300]
-            raise DataError(f"the model in {folder} is damaged: {shown}; copy it again or train again") from error
+            raise DataError(
+                f"the model in {weights.parent} is damaged: {shown}; copy it again or train again"
+            ) from error
         fingerprint = str(card.get("fingerprint", ""))
-        return cls(module.eval(), spec, target, loss, recipe, history, fingerprint, temperature, margin)
+        return cls(
+            module.eval(), spec, target, loss, recipe, history, fingerprint, temperature, margin, encoder=encoder
+        )
 
     @classmethod
     def wrap(
@@ -220,108 +217,99 @@ class Model:
         y: Any,
         link: str = "unknown",
         classes: Sequence[str] | None = None,
-        call: Callable[[Any, Any], Tensor] | None = None,
+        call: Call | None = None,
+        kind: Kind | None = None,
+        encode: Encode | None = None,
         low: float | None = None,
         high: float | None = None,
     ) -> Model:
         """A model around anybody's module, so that every probe works on it.
 
+        The module is called as it is outside: with the tensor (floats in the type of its parameters), with module(*x) where x is
+        a tuple of tensors, with module(**x) where x is a mapping whose names are those of its arguments, else with the mapping.
+
         Args:
-            module: a torch module, or a Keras model on the torch backend; called as module(x).
+            module: a torch module, or a Keras model on the torch backend.
             loss: "cross-entropy", "squared-error", a Loss, or a function (outputs, y) -> scalar or (N,).
-            x: example inputs (N, ...), array or tensor, or a mapping of them by name; shapes and spreads are read off them.
+            x: example inputs (N, ...), array or tensor, or a mapping or tuple of them; shapes and spreads are read off them.
+                Images: (N, C, H, W), (N, H, W, C) or (N, H, W). Texts: a list of strings, beside `encode`.
             y: targets (N,): class numbers or values.
             link: for a function: "softmax", "sigmoid" or "identity"; "unknown" makes probes that need it say so.
             classes: names of the classes; by default their numbers.
-            call: how to call the module: call(module, x) -> outputs, where x is the tensor, or the mapping where there are several.
-            low, high: bounds that inputs must keep (an attack respects them); by default none.
+            call: how else to call the module: call(module, x) -> outputs, where x is the tensor, the tuple or the mapping.
+            kind: "image", "text" or "vector" (tensors without a meaning). None: "text" for strings; "image" for floats or bytes
+                of one or three channels and at least 8 x 8 pixels; else "vector".
+            encode: your tokeniser: a list of strings -> token ids (N, T), or a tuple or a mapping of tensors (ids and mask).
+            low, high: bounds that inputs must keep (an attack respects them); by default none, and for images guessed from
+                their values (`model.spec.images[0].rule` says how).
+
+        Raises:
+            UsageError: the rows, the kind and the module do not go together; it says how to call the module.
 
         >>> net = nn.Linear(2, 3)
         >>> model = Model.wrap(net, loss="cross-entropy", x=torch.randn(8, 2), y=torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]))
         >>> model.predict_encoded({"x": torch.zeros(1, 2)}).shape
         (1, 3)
+        >>> images = torch.rand(8, 1, 8, 8)
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+        >>> Model.wrap(net, loss="cross-entropy", x=images, y=torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])).spec.images[0].rule
+        'images as the module takes them, (N, C, H, W); pixels from 0 to 1 (guessed: those given lie between ...'
+        >>> net = nn.EmbeddingBag(100, 2)
+        >>> lengths = lambda texts: torch.tensor([[len(text)] for text in texts])
+        >>> model = Model.wrap(net, loss="cross-entropy", x=["good", "so so"], y=[1, 0], encode=lengths)
+        >>> model.predict_proba(["fine"]).shape
+        (1, 2)
         """
-        inputs, y = as_inputs(x), np.asarray(y)
-        spec = InputSpec(kind="vector", fields=tuple(_vector_field(k, v, low, high) for k, v in inputs.items()))
+        rows, y = eaten(x, kind=kind, encode=encode, low=low, high=high), np.asarray(y)
         if isinstance(loss, str):
             found: Loss = SquaredError() if LOSSES[loss].name == "squared-error" else CrossEntropy()
         else:
             found = loss if isinstance(loss, Loss) else adapt(loss, link)  # type: ignore[arg-type]
-        net = Adapted(module, list(inputs), call).eval()
-        n_out = _outputs_of_a_row(net, inputs)
+        net = Adapted(module, call, rows.pixels).eval()
+        n_out = outputs_of_a_row(net, rows.inputs)
         is_number = found.link == "identity" or (found.link == "unknown" and np.issubdtype(y.dtype, np.floating))
-        target = _target_of(y, is_number, classes, n_out if found.link == "softmax" else None)
-        return cls(net, spec, target, found)
+        target = target_of(y, is_number, classes, n_out if found.link == "softmax" else None)
+        return cls(net, rows.spec, target, found, encoder=rows.encoder)
 
 
-class Adapted(nn.Module):
-    """Calls a foreign module with the tensor (one input) or the mapping (several) that it expects, and unpacks what it returns."""
-
-    def __init__(self, module: Any, names: list[str], call: Callable[[Any, Any], Tensor] | None = None) -> None:
-        super().__init__()
-        self.module = module
-        self.names = names
-        self.call = call
-
-    def forward(self, x: Inputs) -> Tensor:
-        """Outputs of the foreign module."""
-        given: Any = x[self.names[0]] if len(self.names) == 1 else dict(x)
-        outputs = self.module(given) if self.call is None else self.call(self.module, given)
-        if not isinstance(outputs, Tensor):
-            raise UsageError(
-                f"the module returned a {type(outputs).__name__}, not a tensor; say how to call it: "
-                "call=lambda module, x: module(x)[0]"
-            )
-        return outputs
-
-
-def as_inputs(x: Any) -> Inputs:
-    """Arrays, tensors, or a mapping of them, as named tensors; floats as float32."""
-    named = x if isinstance(x, Mapping) else {"x": x}
-    tensors = {k: v.detach() if isinstance(v, Tensor) else torch.tensor(np.asarray(v)) for k, v in named.items()}
-    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+def _card_of(folder: Path) -> tuple[dict[str, Any], Path]:
+    """What `model.json` of a model folder (or of a run's) says, and its weights, whose checksum is right."""
+    if folder.is_file():
+        raise DataError(
+            f"{folder} is a file; a model is a folder with model.json and weights.safetensors (pickles are never opened)"
+        )
+    if not (folder / "model.json").is_file() and (folder / "model" / "model.json").is_file():
+        folder = folder / "model"
+    card, weights = read_json(folder / "model.json"), folder / "weights.safetensors"
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise DataError(f"{folder / 'model.json'} is not a model of format {FORMAT}; it may come from another version")
+    if not weights.is_file():
+        raise DataError(f"{folder} has no weights.safetensors; the model is not whole, copy it again")
+    if _digest(weights) != card.get("weights_blake2b"):
+        raise DataError(
+            f"{weights} is not the file that was saved (its checksum differs): truncated or changed; copy it again or train again"
+        )
+    return card, weights
 
 
-def _vector_field(name: str, x: Tensor, low: float | None, high: float | None) -> VectorField:
-    if not x.is_floating_point():
-        return VectorField(name=name, shape=tuple(x.shape[1:]), dtype="int", low=float(x.min()), high=float(x.max()))
-    scale = float(x.std()) if x.numel() > 1 else 1.0
-    return VectorField(name=name, shape=tuple(x.shape[1:]), low=low, high=high, scale=scale if scale > 0 else 1.0)
+def _built(recipe: Recipe | None, spec: InputSpec, target: TargetSpec, weights: Path) -> nn.Module:
+    """The network that a recipe from a file asks for, of no more parameters than the weights have."""
+    if recipe is None or recipe.template == "custom":
+        raise UsageError("the network of this model is a user's own; pass it: nw.load(folder, module=MyNet())")
+    try:
+        with at_most(weights.stat().st_size, recipe.options):
+            return recipe.build(spec, target, 0)
+    except UsageError as error:  # a name or an option in the file, which is no mistake of the user's
+        raise ValueError(str(error)) from error
 
 
-def _outputs_of_a_row(net: Adapted, inputs: Inputs) -> int:
-    """Number of outputs of a row, found by calling the network on the first two."""
-    few = {k: v[:2] for k, v in inputs.items()}
-    rows = min(len(v) for v in few.values())
-    with torch.no_grad():
-        outputs = net(few)
-    if outputs.dim() == 0 or len(outputs) != rows:
+def _encoder_of(spec: InputSpec, encode: Encode | None) -> TextEncoder:
+    if encode is None:
         raise UsageError(
-            f"for {rows} rows the module gave outputs of shape {tuple(outputs.shape)}; the first dimension must count rows"
+            "the texts of this model were turned into tensors by a user's function; pass it: "
+            "nw.load(folder, module=MyNet(), encode=tokenise)"
         )
-    return outputs.shape[-1] if outputs.dim() > 1 else 1
-
-
-def _target_of(y: np.ndarray, is_number: bool, classes: Sequence[str] | None, n_out: int | None) -> TargetSpec:
-    if is_number:
-        scale = float(y.std()) or 1.0
-        return TargetSpec(
-            name="y", task="number", center=float(y.mean()), scale=scale, low=float(y.min()), high=float(y.max())
-        )
-    if not np.issubdtype(y.dtype, np.integer):
-        raise UsageError(
-            f"y must hold class numbers 0, 1, 2, ... (integers), not {y.dtype}; for a regression use loss='squared-error'"
-        )
-    n = n_out or max(int(y.max()) + 1, len(classes or ()), 2)
-    if y.min() < 0 or y.max() >= n or (classes and len(classes) != n):
-        raise UsageError(
-            f"y holds the class numbers {int(y.min())} to {int(y.max())}, expected 0 to {n - 1} for "
-            + (f"{n_out} outputs" if n_out else f"{n} classes")
-            + (f" and {len(classes)} names of classes" if classes else "")
-        )
-    names = tuple(classes) if classes else tuple(str(i) for i in range(n))
-    priors = tuple((np.bincount(y.ravel(), minlength=n) / y.size).tolist())
-    return TargetSpec(name="y", task="binary" if n == 2 else "classes", classes=names, priors=priors)
+    return TextEncoder(encode, spec.texts[0].name)
 
 
 def _in_json(value: float | int | str) -> float | int | str:

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from netwright.core.entry import Entry
 from netwright.core.errors import UsageError, unknown
 from netwright.core.frozen import Frozen
 from netwright.core.seed import derive
@@ -20,6 +21,7 @@ from netwright.core.spec import InputSpec, TargetSpec
 from netwright.losses.entries import LOSSES
 from netwright.losses.loss import Loss
 from netwright.nn.ensemble import Ensemble
+from netwright.recipes.custom import as_template
 from netwright.recipes.entries import TEMPLATES
 from netwright.train.entries import OBJECTIVES
 from netwright.train.objectives import Objective, Perturb
@@ -57,7 +59,10 @@ class Recipe(Frozen):
         """A fresh network, its weights drawn from `seed`, its last bias at the best constant prediction.
 
         Args:
-            custom: the template of a "custom" recipe, called as custom(spec, target).
+            custom: the template of a "custom" recipe, called as custom(spec, target); see `recipes.custom.as_template`.
+
+        Raises:
+            UsageError: the template does not fit the inputs, has no such option, or is a user's that cannot be called.
         """
         if self.members > 1:
             single = self.single
@@ -67,13 +72,17 @@ class Recipe(Frozen):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "weights"))
             if custom is not None:
-                return custom(spec, target)
-            template: Template = TEMPLATES[self.template].load()
+                return self.adopt(custom(spec, target), spec, target)
+            template: Template = _fitting(self.template, spec).load()
             check_options(self.template, template, self.options)
             loss = self.make_loss(target)
             net = template(spec, target, n_out=loss.n_out(target), **self.options)
         start_at(net, loss.constant(target))
         return net
+
+    def adopt(self, module: nn.Module, spec: InputSpec, target: TargetSpec) -> nn.Module:
+        """A user's module as the network of this recipe."""
+        return as_template(module, spec, target, self.make_loss(target).n_out(target))
 
     def make_loss(self, target: TargetSpec) -> Loss:
         """The loss, fitted to the target."""
@@ -106,6 +115,25 @@ class Recipe(Frozen):
     def with_training(self, **settings: Any) -> Recipe:
         """The same recipe with other settings of its training (checked again)."""
         return self.model_copy(update={"training": Training(**{**self.training.model_dump(), **settings})})
+
+
+def _fitting(name: str, spec: InputSpec) -> Entry:
+    """The entry of a template.
+
+    Raises:
+        UsageError: there is none of that name, or it is made for other inputs.
+    """
+    entry = TEMPLATES[name]
+    has = {"image": spec.images, "text": spec.texts}
+    if (entry.kinds and spec.kind not in entry.kinds) or not all(has.get(need, True) for need in entry.needs):
+        fitting = [e.name for e in TEMPLATES.values() if (not e.kinds or spec.kind in e.kinds) and name != e.name]
+        fitting = [n for n in fitting if all(has.get(need, True) for need in TEMPLATES[n].needs)]
+        made = " with ".join(filter(None, (" or ".join(entry.kinds), " and ".join(entry.needs))))
+        raise UsageError(
+            f"the template {name!r} is made for inputs of kind {made}, and these are of kind {spec.kind}; "
+            f"fitting are: {', '.join(fitting)}"
+        )
+    return entry
 
 
 def member_seed(seed: int, k: int) -> int:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from torch import nn
 
+from netwright.adapt.module import Adapted
+from netwright.adapt.rows import frame_of
 from netwright.checks.entries import CHECKS
 from netwright.core.entry import Entry, Gallery
 from netwright.core.errors import NetwrightError, UsageError
@@ -19,12 +22,12 @@ from netwright.core.finding import Finding
 from netwright.core.run import Listener, Run
 from netwright.data.batch import Block
 from netwright.data.data import Data
-from netwright.data.encode import encode_inputs, encode_target
+from netwright.data.encode import encode_target
 from netwright.data.infer import pick_column
 from netwright.data.read import from_any, look
 from netwright.explain.entries import EXPLANATIONS
 from netwright.losses.metrics import check_metric
-from netwright.model import Model, Subject, as_inputs
+from netwright.model import Model, Subject
 from netwright.robust.entries import ATTACKS
 from netwright.workflow.prepare import look_at, split_and_encode
 from netwright.workflow.settings import Settings
@@ -185,21 +188,39 @@ def load_subject(subject: Any, data: Any = None, y: Any = None, *, metric: str |
 
 def _labelled(model: Model, data: Any, y: Any) -> Data:
     """Rows as the model's own encoders see them; every part is all of them."""
-    if model.spec.kind == "vector":
-        if y is None:
-            raise UsageError("a wrapped module needs y beside x")
-        return Data.from_tensors(as_inputs(data), torch.as_tensor(np.asarray(y)), model.spec, model.target)
-    frame = look(data).frame if isinstance(data, str | Path) else from_any(data)
-    if y is not None:
-        target = encode_target(from_any({model.target.name: np.asarray(y)})[model.target.name], model.target)
-    else:
+    foreign = isinstance(model.module, Adapted)
+    if y is None and foreign and not _may_hold_target(data):
+        raise UsageError("a wrapped module needs y beside x")
+    if foreign and not isinstance(data, str | Path | pl.DataFrame) and model.spec.kind != "text":
+        return Data.from_tensors(model.encode(data), _class_numbers(model, y), model.spec, model.target)
+    frame = look(data).frame if isinstance(data, str | Path) else frame_of(data, model.spec)
+    if y is None:
         target = encode_target(pick_column(frame, model.target.name, "target column"), model.target)
         frame = frame.drop(model.target.name)
+    elif foreign:
+        target = _class_numbers(model, y)
+    else:
+        target = encode_target(from_any({model.target.name: np.asarray(y)})[model.target.name], model.target)
+    if len(target) != len(frame):
+        raise UsageError(f"there are {len(frame):,} rows but y has {len(target):,}; they must be equally many")
     everything = np.arange(len(frame))
-    block = Block(encode_inputs(frame, model.spec), target)
+    block = Block(model.encode(frame), target)
     frame = frame.select(model.spec.names)
     split = dict.fromkeys(("train", "valid", "test"), everything)
     return Data(frame, model.spec, model.target, split, _blocks=dict.fromkeys(split, block))  # type: ignore[arg-type]
+
+
+def _may_hold_target(data: Any) -> bool:
+    """Whether rows can have the target among their columns."""
+    return isinstance(data, str | Path) or hasattr(data, "columns")
+
+
+def _class_numbers(model: Model, y: Any) -> torch.Tensor:
+    """Targets of a wrapped module, as they were given to `Model.wrap`: class numbers, or their names; or values."""
+    values = np.asarray(y)
+    if values.dtype.kind in "OUT":
+        return encode_target(from_any({model.target.name: values})[model.target.name], model.target)
+    return torch.as_tensor(values)
 
 
 def _run_subject(folder: Path, metric: str | None) -> Subject:
