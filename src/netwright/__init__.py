@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +45,25 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'netwright' has no attribute {name!r}")
+
+
+class _Explain(ModuleType):
+    """The package `netwright.explain`, which can be called: as soon as it is imported it stands where the function stood."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return importlib.import_module("netwright.workflow.probing").explain(*args, **kwargs)
+
+
+class _Front(ModuleType):
+    """This package: a subpackage that bears the name of a function remains that function too."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "explain" and isinstance(value, ModuleType):
+            value.__class__ = _Explain
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Front
 
 
 def __dir__() -> list[str]:
