@@ -9,7 +9,7 @@ import torch
 
 from conftest import make_data, make_frame
 from netwright.baselines.compare import best_of, compare, comparison, describe, recommend
-from netwright.baselines.entries import BASELINES, COMPARISONS
+from netwright.baselines.entries import COMPARISONS
 from netwright.baselines.errors import errors
 from netwright.baselines.intervals import Paired, Score
 from netwright.baselines.slices import worst_slices
@@ -23,7 +23,7 @@ from netwright.losses.metrics import metrics_for
 from netwright.losses.standard import CrossEntropy, SquaredError
 from netwright.model import Model, Subject
 from netwright.recipes.book import design
-from test_baselines_tables import table
+from test_baselines_tables import TABLES, table
 
 
 class Wise(torch.nn.Module):
@@ -52,7 +52,7 @@ def wise(data: Data, **how: float) -> Model:
 
 
 def subject_of(data: Data, **how: float) -> Subject:
-    predictions = {name: fit_baseline(name, data).predict("test") for name in BASELINES}
+    predictions = {name: fit_baseline(name, data).predict("test") for name in TABLES}
     return Subject(model=wise(data, **how), data=data, predictions=predictions)
 
 
@@ -142,7 +142,7 @@ def test_scores_of_all_metrics_are_given_for_all_contenders() -> None:
     subject = subject_of(data)
     assert subject.model is not None
     found = compare(subject.model, data, subject.predictions)
-    assert list(found.scores) == ["network", *BASELINES]
+    assert list(found.scores) == ["network", *TABLES]
     assert all(list(each) == metrics_for("binary") for each in found.scores.values())
 
 
@@ -263,7 +263,7 @@ def test_errors_of_a_foreign_network_on_tensors() -> None:
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 2))
     model = Model.wrap(net, loss="cross-entropy", x=x, y=y.numpy())
     data = Data.from_tensors({"x": x}, y, model.spec, model.target)
-    predictions = {name: fit_baseline(name, data).predict("test") for name in BASELINES}
+    predictions = {name: fit_baseline(name, data).predict("test") for name in TABLES}
     subject = Subject(model=model, data=data, predictions=predictions)
     for entry in COMPARISONS.values():
         found = entry.load()(subject, budget_seconds=5, seed=0)

@@ -18,6 +18,7 @@ from netwright.core.seed import numpy_generator
 from netwright.data.data import PARTS, Data
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.data.read import read_table
+from netwright.data.split import split_rows
 from netwright.losses.metrics import score
 
 KINDS = {'it\'s "a"': "number", "b{c}": "category", "day": "date"}
@@ -97,6 +98,30 @@ def test_the_script_predicts_new_rows(tmp_path: Path) -> None:
     wanted = fit_baseline("linear", data, seed=5, budget_seconds=7).predict("test")
     assert found.select("p_good", "p_not so").to_numpy()[:60] == pytest.approx(wanted, abs=1e-9)
     assert set(found["prediction"]) <= {"good", "not so"}
+
+
+@pytest.mark.parametrize("name", ["word-tfidf", "char-tfidf"])
+def test_the_script_of_a_run_on_texts_reproduces_its_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    rng, n = numpy_generator(0, "texts"), 240
+    y = rng.integers(0, 2, n)
+    said = [f"{'good' if k else 'bad'} 'w{rng.integers(0, 40)}' w{rng.integers(0, 40)} \"quoted" for k in y]
+    part = rng.permutation(["train"] * 150 + ["dev"] * 40 + ["test"] * 50)
+    lines = ["part\tsaid\tlabel", *("\t".join(map(str, row)) for row in zip(part, said, y, strict=True))]
+    (tmp_path / "texts.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    frame = read_table(tmp_path / "texts.tsv")
+    split = split_rows(frame, target="label", task="binary", seed=0, split_column="part")
+    train = frame[split["train"]]
+    kept = frame.drop("part")  # as a run does with the column of the parts
+    data = Data(kept, fit_inputs(train, {"said": "text"}), fit_target(train["label"], "binary"), split)
+    value = score("log-loss", data.y("test"), fit_baseline(name, data, seed=5, budget_seconds=7).predict("test"))
+    (tmp_path / "split.json").write_text(json.dumps({p: rows.tolist() for p, rows in split.items()}))
+    write_script(name, data, tmp_path / "baseline.py", data_path=tmp_path / "texts.tsv", seed=5, budget_seconds=7)
+    call(tmp_path)
+    assert printed(capsys.readouterr().out, "log-loss") == pytest.approx(value, abs=1e-6)
+    call(tmp_path, str(tmp_path / "texts.tsv"), "-o", str(tmp_path / "out.csv"))
+    assert len(pl.read_csv(tmp_path / "out.csv")) == n
 
 
 def test_a_file_that_is_not_the_runs_is_refused(tmp_path: Path) -> None:

@@ -1,23 +1,28 @@
-"""Classic methods on a plain matrix: each function fits one on training rows and gives a scikit-learn pipeline."""
+"""Classic methods: each function fits one on training rows and gives a scikit-learn pipeline."""
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from netwright.core.errors import DataError
-from netwright.core.finding import Cell
+from netwright.baselines.images import (
+    LINEAR_VALUES,
+    MAX_CELLS,
+    NEAR_VALUES,
+    image_words,
+    nearest_neighbours,
+    outlines,
+    pixel_features,
+    values_of,
+)
+from netwright.baselines.penalty import DENSE_MULTIPLICATIONS_PER_SECOND, fit_linear
+from netwright.baselines.task import Beside, Method, Rows, Task
+from netwright.baselines.text import char_tfidf, fit_tfidf, topics, word_tfidf
 from netwright.core.seed import derive
-from netwright.core.spec import InputSpec
-from netwright.data.batch import Inputs
 
-PENALTIES = (0.01, 0.1, 1.0, 10.0)
-"""Inverse penalties C of logistic regression; ridge takes 1 / C."""
 MAX_ROUNDS = 500
 MIN_ROUNDS = 10
 MAX_NATIVE = 255
@@ -25,81 +30,12 @@ MAX_NATIVE = 255
 SECONDS_PER_TREE = 0.004
 CELLS_PER_SECOND = 5e7
 """What growing a tree costs on one slow core: fixed, so that a plan never depends on the clock."""
-MULTIPLICATIONS_PER_SECOND = 1e8
-_LARGEST = 1e100
+DIRECTIONS = 32
+"""Features that trees are given of all texts, and of all images, of a row."""
 _SMALL_TABLE = 4_000_000
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows as a matrix.
-
-    Args:
-        x: (N, F) float64, NaN where a cell is missing; the columns `categories` hold codes.
-        y: (N,) class numbers or values.
-        weight: (N,) or None.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a classic method is asked to do.
-
-    Args:
-        train: rows to fit on. valid: rows to choose and to stop on; may be empty.
-        categories: columns of x that hold codes, not amounts.
-        n_classes: 0 for a regression.
-        seed: of whatever is drawn.
-        budget_seconds: bounds the work through fixed prices, not through the clock.
-    """
-
-    train: Rows
-    valid: Rows
-    categories: tuple[int, ...] = ()
-    n_classes: int = 0
-    seed: int = 0
-    budget_seconds: float = 60.0
-
-    @property
-    def numbers(self) -> list[int]:
-        """Columns that hold amounts."""
-        return [i for i in range(self.train.x.shape[1]) if i not in set(self.categories)]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A fitted pipeline, and what was chosen on the way."""
-
-    pipeline: Any
-    chosen: Mapping[str, Cell] = field(default_factory=dict)
-
-
-def matrix(x: Inputs, spec: InputSpec) -> np.ndarray:
-    """Inputs (named tensors) as one matrix (N, F): numbers, codes, then every other tensor flattened; infinities as NaN."""
-    names = [n for n in ("numbers", "codes") if n in x] + [
-        f.name for f in spec.fields if f.kind == "vector" and f.name in x
-    ]
-    parts = [x[n].detach().cpu().double().flatten(1).numpy() if x[n].dim() > 1 else _column(x[n]) for n in names]
-    found = np.concatenate(parts, 1)
-    return np.where(np.isfinite(found), np.clip(found, -_LARGEST, _LARGEST), np.nan)
-
-
-def _column(tensor: Any) -> np.ndarray:
-    values: np.ndarray = tensor.detach().cpu().double().numpy()[:, None]
-    return values
-
-
-def category_columns(spec: InputSpec) -> tuple[int, ...]:
-    """Columns of `matrix` that hold codes."""
-    start = len(spec.numbers)
-    return tuple(range(start, start + len(spec.categories)))
+_TEXT_SCALE = 3.0
+"""Rows of TF-IDF have length 1; among standardised numbers they must be louder to bear the same penalty."""
+_IMAGE_STEPS = 50
 
 
 def dummy(task: Task) -> Method:
@@ -113,82 +49,67 @@ def dummy(task: Task) -> Method:
 
 def linear(task: Task) -> Method:
     """Logistic regression, or ridge regression: numbers standardised, missing ones at the mean with an indicator,
-    categories one-hot with rare ones together; the penalty with the least validation loss.
+    categories one-hot with rare ones together, texts as TF-IDF of words, images as shrunk pixels; the penalty with the least
+    validation loss.
+
+    Training images are thinned to what the memory, and 50 steps within the budget, allow.
 
     Source: Cox (1958); Hoerl and Kennard (1970).
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.pipeline import Pipeline
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn needs it
 
-    prepare = _linear_features(task)
-    x, valid = prepare.fit_transform(task.train.x), task.valid
-    x_valid = prepare.transform(valid.x) if len(valid) else None
-    work = (x.nnz if hasattr(x, "nnz") else x.size) * max(1, task.n_classes if task.n_classes > 2 else 1)
-    affordable = int(task.budget_seconds * MULTIPLICATIONS_PER_SECOND / max(1, work))
-    penalties = PENALTIES if x_valid is not None and affordable >= 100 else (1.0,)
-    steps = int(np.clip(affordable // len(penalties), MIN_ROUNDS, 300))
-    if task.n_classes:
-        model = LogisticRegression(max_iter=steps, warm_start=True)
-    else:
-        model = Ridge(random_state=derive(task.seed, "ridge") % 2**32)
-    best, least, chosen = None, np.inf, penalties[0]
-    for c in penalties:
-        model.set_params(**({"C": c} if task.n_classes else {"alpha": 1 / c}))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(x, task.train.y, sample_weight=task.train.weight)
-        loss = _loss(model, x_valid, valid) if x_valid is not None else 0.0
-        if best is None or loss < least:
-            best, least, chosen = copy.deepcopy(model), loss, c
-    name, value = ("inverse_penalty_C", chosen) if task.n_classes else ("penalty_alpha", 1 / chosen)
-    return Method(Pipeline([("prepare", prepare), ("model", best)]), {name: value, "features": int(x.shape[1])})
+    if values := values_of(task.train, LINEAR_VALUES):
+        products = task.budget_seconds * DENSE_MULTIPLICATIONS_PER_SECOND / max(1, task.n_classes) / _IMAGE_STEPS
+        task = task.thinned(max(1000, int(min(products, MAX_CELLS) / values)))
+    features = _linear_features(task)
+    x = features(task.train)
+    # On several threads a middle-sized table gains little, and on a busy machine loses a factor of ten.
+    with threadpool_limits(1 if x.shape[0] * x.shape[1] < _SMALL_TABLE else None):
+        model, chosen = fit_linear(x, features(task.valid) if len(task.valid) else None, task)
+    told = image_words(task.train, LINEAR_VALUES)
+    return Method(model, {**chosen, **told, **({"training_rows": len(task.train)} if told else {})}, features)
 
 
-def _linear_features(task: Task) -> Any:
+def _linear_features(task: Task) -> Callable[[Rows], Any]:
+    """What a linear model takes of rows, fitted on training rows."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+    parts: list[Callable[[Rows], Any]] = []
     numbers = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5, max_categories=1000)
     columns = [("numbers", numbers, task.numbers), ("categories", one_hot, list(task.categories))]
-    return ColumnTransformer([c for c in columns if c[2]])
-
-
-def _loss(model: Any, x: Any, rows: Rows) -> float:
-    """Mean log loss or squared error of a fitted model."""
-    if hasattr(model, "predict_proba"):
-        p = model.predict_proba(x)[np.arange(len(rows)), np.searchsorted(model.classes_, rows.y)]
-        losses = -np.log(np.clip(p, 1e-15, 1.0))
-    else:
-        losses = (model.predict(x) - rows.y) ** 2
-    return float(np.average(losses, weights=rows.weight))
+    if any(c[2] for c in columns):
+        table = ColumnTransformer([c for c in columns if c[2]]).fit(task.train.x)
+        parts.append(lambda rows: table.transform(rows.x))
+    if task.train.texts:
+        parts.append(fit_tfidf(task.train, "words", scale=_TEXT_SCALE))
+    if task.train.pixels:
+        parts.append(pixel_features(task.train, LINEAR_VALUES if len(parts) == 0 else NEAR_VALUES))
+    return Beside(parts)
 
 
 def gradient_boosting(task: Task) -> Method:
     """Histogram gradient boosting with scikit-learn's settings, stopped when validation rows have not gained for 10 rounds.
 
-    Categories are split natively, up to 255 of them; columns with more are target-encoded by cross-fitting. Rounds end at
-    500, or at what the budget affords.
+    Categories are split natively, up to 255 of them; columns with more are target-encoded by cross-fitting. Of texts and of
+    images the trees are given the directions in which they spread most (32 of each). Rounds end at 500, or at what the
+    budget affords.
 
     Source: Friedman (2001); Ke et al. (2017); target encoding: Micci-Barreca (2001).
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.pipeline import Pipeline
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn needs it
+    from threadpoolctl import threadpool_limits
 
     seed, valid = derive(task.seed, "boosting") % 2**32, task.valid
-    prepare, n_native = _tree_features(task, seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")
-        x = prepare.fit_transform(task.train.x, task.train.y)
+    x, features, n_native = _tree_features(task, seed)
     trees = task.n_classes if task.n_classes > 2 else 1
     per_round = trees * (SECONDS_PER_TREE + x.size / CELLS_PER_SECOND)
     most = MAX_ROUNDS if len(valid) else 100
     rounds = int(np.clip(task.budget_seconds / per_round, MIN_ROUNDS, most))
-    watched = {"X_val": prepare.transform(valid.x), "y_val": valid.y} if len(valid) else {}
+    watched = {"X_val": features(valid), "y_val": valid.y} if len(valid) else {}
     if watched and valid.weight is not None:
         watched["sample_weight_val"] = valid.weight
     make = HistGradientBoostingClassifier if task.n_classes else HistGradientBoostingRegressor
@@ -201,12 +122,31 @@ def gradient_boosting(task: Task) -> Method:
     # On several threads a middle-sized table gains a fifth, and on a busy machine loses a factor of twenty.
     with threadpool_limits(1 if x.size < _SMALL_TABLE else None):
         model.fit(x, task.train.y, sample_weight=task.train.weight, **watched)
-    chosen: dict[str, Cell] = {"rounds": int(model.n_iter_), "rounds_at_most": rounds}
-    return Method(Pipeline([("prepare", prepare), ("model", model)]), chosen)
+    return Method(model, {"rounds": int(model.n_iter_), "rounds_at_most": rounds}, features)
 
 
-def _tree_features(task: Task, seed: int) -> tuple[Any, int]:
-    """What brings the rows into the trees' form, and how many of its first columns are native categories."""
+def _tree_features(task: Task, seed: int) -> tuple[np.ndarray, Beside, int]:
+    """The training rows in the trees' form, what brings others into it, and how many of its first columns are native categories."""
+    more: list[Callable[[Rows], Any]] = []
+    if task.train.texts:
+        more.append(topics(task.train, DIRECTIONS, seed))
+    if task.train.pixels:
+        more.append(outlines(task.train, DIRECTIONS, seed))
+    if not task.train.x.shape[1]:
+        features = Beside(more)
+        return features(task.train), features, 0
+    table, n_native = _tree_table(task, seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        x = table.fit_transform(
+            task.train.x, task.train.y
+        )  # no fit and then transform: targets are encoded by cross-fitting
+    features = Beside([lambda rows: table.transform(rows.x), *more])
+    return np.concatenate([x, *(part(task.train) for part in more)], 1), features, n_native
+
+
+def _tree_table(task: Task, seed: int) -> tuple[Any, int]:
+    """What brings numbers and categories into the trees' form, and how many of its first columns are native categories."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.model_selection import KFold, StratifiedKFold
@@ -227,18 +167,11 @@ def _tree_features(task: Task, seed: int) -> tuple[Any, int]:
     return ColumnTransformer([c for c in columns if c[2]]), len(few)
 
 
-METHODS = {"dummy": dummy, "linear": linear, "gradient-boosting": gradient_boosting}
-
-
-def check(task: Task) -> None:
-    """Refuse what no method can be fitted on.
-
-    Raises:
-        DataError: no rows, or a single class.
-    """
-    if not len(task.train):
-        raise DataError("there are no training rows to fit a baseline on; give the split at least one")
-    if task.n_classes and len(np.unique(task.train.y)) < 2:
-        raise DataError(
-            "the training rows hold one class only, so that there is nothing to tell apart; add rows of another"
-        )
+METHODS: dict[str, Callable[[Task], Method]] = {
+    "dummy": dummy,
+    "linear": linear,
+    "gradient-boosting": gradient_boosting,
+    "nearest-neighbours": nearest_neighbours,
+    "word-tfidf": word_tfidf,
+    "char-tfidf": char_tfidf,
+}

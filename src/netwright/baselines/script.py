@@ -12,7 +12,7 @@ from netwright.losses.metrics import check_metric
 _SCRIPT = '''"""{name}: {summary}. Refitted on the same training rows as in the run.
 
     python baseline.py                               # fit it, and measure it on the test rows
-    python baseline.py new.csv -o predictions.csv    # fit it, and predict new rows
+    python baseline.py new.csv -o predictions.csv    # fit it, and predict new rows: a table, or images
 
 It needs netwright (pip install netwright), and {needs}.
 """
@@ -46,7 +46,7 @@ def fit(path):
     split = json.loads(SPLIT.read_text(encoding="utf-8"))
     rows = {{part: np.array(split[part], dtype=np.int64) for part in ("train", "valid", "test")}}
     if max(int(r.max(initial=0)) for r in rows.values()) >= len(frame):
-        raise DataError(f"{{path}} has {{len(frame)}} rows, fewer than {{SPLIT}} counts; it is not the file of the run")
+        raise DataError(f"{{path}} has {{len(frame)}} rows, fewer than {{SPLIT}} counts; it is not the data of the run")
     weight = np.array(split["weight"], dtype=np.float64) if "weight" in split else None
     train = frame[rows["train"]]
     data = Data(frame, fit_inputs(train, KINDS), fit_target(train[TARGET], TASK), rows, weight)
@@ -55,9 +55,9 @@ def fit(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("new", nargs="?", help="a file of new rows to predict")
+    parser.add_argument("new", nargs="?", help="new rows to predict, in a file or folder like the run's")
     parser.add_argument("-o", "--out", default="predictions.csv", help="where predictions go (predictions.csv)")
-    parser.add_argument("--data", default=DATA, required=DATA is None, help="the file that the run was made from")
+    parser.add_argument("--data", default=DATA, required=DATA is None, help="the file or folder that the run was made from")
     given = parser.parse_args()
     fitted = fit(given.data)
     if given.new:
@@ -99,7 +99,7 @@ def write_script(
         name: an entry of BASELINES.
         data: the rows it was fitted on.
         path: where the script goes.
-        data_path: the data file; None where rows came from memory: the script then asks for `--data`.
+        data_path: the data file or folder; None where rows came from memory: the script then asks for `--data`.
         seed, budget_seconds: with which it was fitted.
         metric: what decides; by default the task's first.
         reported: its value on the test rows in the run.
@@ -112,7 +112,7 @@ def write_script(
     text = _SCRIPT.format(
         name=entry.name,
         summary=entry.summary,
-        needs="the data file (--data)" if source is None else "the data file that is named below",
+        needs="the data (--data)" if source is None else "the data that are named below",
         data=source,
         target=data.target.name,
         task=data.target.task,

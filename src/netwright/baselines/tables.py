@@ -1,23 +1,26 @@
-"""Classic methods on the rows of a `Data`: fitted on its training rows, measured on its test rows."""
+"""Classic methods on the rows of a `Data`, of whatever kind: fitted on its training rows, measured on its test rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from netwright.baselines.classic import MAX_ROUNDS, METHODS, Rows, Task, category_columns, check, matrix
+from netwright.baselines.classic import MAX_ROUNDS, METHODS
 from netwright.baselines.entries import BASELINES
 from netwright.baselines.intervals import Score, bootstrap, paired
+from netwright.baselines.task import Rows, Task, category_columns, check, matrix
 from netwright.baselines.words import shown
+from netwright.core.errors import UsageError
 from netwright.core.finding import Cell, Finding, Table
 from netwright.data.answers import answers
 from netwright.data.batch import Inputs
 from netwright.data.data import Data, Part
 from netwright.data.encode import encode_inputs
+from netwright.data.text import decode_words, texts_of
 from netwright.losses.metrics import check_metric, greater_is_better, metrics_for
 from netwright.model import Subject
 
@@ -28,10 +31,11 @@ class Fitted:
 
     Args:
         name: its entry in BASELINES.
-        pipeline: the scikit-learn pipeline; it takes `classic.matrix` of encoded inputs.
+        pipeline: the scikit-learn pipeline or model; it takes `features` of rows.
         data: the rows it was fitted on, and the specs by which new ones are encoded.
         chosen: what was chosen on validation rows.
         seed, budget_seconds: with which it can be fitted again.
+        features: what of `Rows` the pipeline takes.
     """
 
     name: str
@@ -40,27 +44,35 @@ class Fitted:
     chosen: Mapping[str, Cell] = field(default_factory=dict)
     seed: int = 0
     budget_seconds: float = 60.0
+    features: Callable[[Rows], Any] = field(default=lambda rows: rows.x, repr=False)
+    _predicted: dict[Part, np.ndarray] = field(default_factory=dict, repr=False)
 
     def predict(self, part: Part) -> np.ndarray:
-        """Probabilities (N, C) in the order of `target.classes`, or values (N,), of the rows of one part."""
-        return self.predict_encoded(self.data.block(part).x)
+        """Probabilities (N, C) in the order of `target.classes`, or values (N,), of the rows of one part (predicted once)."""
+        if part not in self._predicted:
+            self._predicted[part] = self._predict(rows_of(self.data, part))
+        return self._predicted[part]
 
     def predict_frame(self, frame: pl.DataFrame) -> np.ndarray:
         """The same of raw rows."""
-        return self.predict_encoded(encode_inputs(frame, self.data.spec))
+        x = encode_inputs(frame, self.data.spec)
+        return self._predict(_rows(x, self.data, {t.name: texts_of(frame[t.name]) for t in self.data.spec.texts}))
 
     def predict_table(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Raw rows as `netwright predict` would answer them: row, prediction, p_<class>..."""
         return answers(self.predict_frame(frame), self.data.target)
 
     def predict_encoded(self, x: Inputs) -> np.ndarray:
-        """The same of rows that are tensors already."""
-        rows = matrix(x, self.data.spec)
+        """The same of rows that are tensors already; a text is then known as far as its words are."""
+        return self._predict(_rows(x, self.data, _decoded(x, self.data)))
+
+    def _predict(self, rows: Rows) -> np.ndarray:
+        given = self.features(rows)
         if self.data.target.is_number:
-            values: np.ndarray = np.asarray(self.pipeline.predict(rows), dtype=np.float64)
+            values: np.ndarray = np.asarray(self.pipeline.predict(given), dtype=np.float64)
             return values
         found = np.zeros((len(rows), len(self.data.target.classes)))
-        found[:, self.pipeline.classes_.astype(np.int64)] = self.pipeline.predict_proba(rows)
+        found[:, self.pipeline.classes_.astype(np.int64)] = self.pipeline.predict_proba(given)
         return found
 
 
@@ -70,27 +82,51 @@ def fit_baseline(name: str, data: Data, *, seed: int = 0, budget_seconds: float 
     The same arguments give the same predictions: the budget bounds the work by fixed prices, not by the clock.
 
     Args:
-        name: an entry of BASELINES.
-        data: split rows of a table, or tensors (flattened, each element a number).
+        name: an entry of BASELINES that handles this kind of rows.
+        data: split rows: of a table, images, texts, or tensors (flattened, each element a number).
 
     Raises:
-        UsageError: no such baseline.
+        UsageError: no such baseline, or it is for other kinds of rows.
         DataError: no training rows, or rows of one class only.
     """
-    name = BASELINES[name].name
+    entry = BASELINES[name]
+    if not entry.fits(kind=data.spec.kind, task=data.target.task):
+        raise UsageError(
+            f"{entry.name} is for {' and '.join(entry.kinds)}, and these rows are of kind {data.spec.kind}; fitting are: "
+            + ", ".join(e.name for e in BASELINES.values() if e.fits(kind=data.spec.kind, task=data.target.task))
+        )
     n_classes = 0 if data.target.is_number else len(data.target.classes)
-    train, valid = _rows(data, "train"), _rows(data, "valid")
-    if n_classes and len(valid):
-        keep = np.isin(valid.y, train.y)
-        valid = Rows(valid.x[keep], valid.y[keep], None if valid.weight is None else valid.weight[keep])
+    train, valid = rows_of(data, "train"), rows_of(data, "valid")
+    if n_classes and len(valid) and not (known := np.isin(valid.y, train.y)).all():
+        valid = valid.take(np.flatnonzero(known))
     task = Task(train, valid, category_columns(data.spec), n_classes, seed, budget_seconds)
     check(task)
-    method = METHODS[name](task)
-    return Fitted(name, method.pipeline, data, method.chosen, seed, budget_seconds)
+    method = METHODS[entry.name](task)
+    return Fitted(entry.name, method.pipeline, data, method.chosen, seed, budget_seconds, method.features)
 
 
-def _rows(data: Data, part: Part) -> Rows:
-    return Rows(matrix(data.block(part).x, data.spec), data.y(part), part_weight(data, part))
+def rows_of(data: Data, part: Part) -> Rows:
+    """The rows of one part as classic methods see them."""
+    x = data.block(part).x
+    rows = _rows(x, data, raw_texts(data, part))
+    return Rows(rows.x, data.y(part), part_weight(data, part), rows.texts, rows.pixels)
+
+
+def _rows(x: Inputs, data: Data, texts: Mapping[str, Sequence[str]]) -> Rows:
+    """Encoded rows and their raw texts, without target."""
+    return Rows(matrix(x, data.spec), texts=texts, pixels={f.name: x[f.name] for f in data.spec.images})
+
+
+def raw_texts(data: Data, part: Part) -> dict[str, list[str]]:
+    """The texts of one part as they were written, by column; put together from their words where the rows came as tensors."""
+    if data.frame is None:
+        return _decoded(data.block(part).x, data)
+    return {t.name: texts_of(data.frame[t.name][data.split[part]]) for t in data.spec.texts}
+
+
+def _decoded(x: Inputs, data: Data) -> dict[str, list[str]]:
+    """Texts put together again from their words."""
+    return {t.name: decode_words(x[t.tensors[0]].cpu().numpy(), t) for t in data.spec.texts}
 
 
 def part_weight(data: Data, part: Part = "test") -> np.ndarray | None:
@@ -127,7 +163,7 @@ def describe(fitted: Fitted, metric: str = "") -> Finding:
         expected=""
         if learned is None
         else "a better score than the dummy, which ignores the inputs (paired test, p < 0.05)",
-        why="A network must beat what a simple method reaches on the same rows, or it does not pay.",
+        why="A network must beat what a simple method reaches on the same rows, or it does not pay." + _view(fitted),
         todo=_advice(fitted, learned),
         tables=(score_table({fitted.name: scores}),),
         reference=entry.reference,
@@ -153,6 +189,15 @@ def _advice(fitted: Fitted, learned: bool | None) -> str:
     if isinstance(most, int) and rounds == most < MAX_ROUNDS and len(fitted.data.split["valid"]):
         return f"It was still gaining at its last round ({rounds}); with more --minutes it may do better."
     return ""
+
+
+def _view(fitted: Fitted) -> str:
+    """What of images, and of training rows, the method was given, in words."""
+    size, n, n_all = fitted.chosen.get("pixels"), fitted.chosen.get("training_rows"), len(fitted.data.split["train"])
+    said = f" It saw images as {size} pixels." if size else ""
+    if isinstance(n, int) and n < n_all:
+        said += f" It was fitted on {n:,} of the {n_all:,} training rows, as many as its time and memory afford."
+    return said
 
 
 def _first(metric: str, scores: Mapping[str, Score]) -> list[str]:

@@ -1,0 +1,184 @@
+"""Classic methods on images: their pixels, shrunk by averaging, as a row of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netwright.baselines.task import Method, Rows, Task
+from netwright.core.finding import Cell
+
+LINEAR_VALUES = 1024
+"""Most values of an image that a linear model is given."""
+NEAR_VALUES = 256
+"""Most values of an image by which its neighbours are found: a distance gains nothing from finer ones, and costs more."""
+NEIGHBOURS = (1, 3, 5, 10, 20)
+MAX_CELLS = 50_000_000
+"""Most values of all training rows together, so that they need no more than 200 MB."""
+PRODUCTS_PER_SECOND = 2e10
+_PRODUCTS_PER_PAIR = 64
+_CHUNK = 2048
+_FIT_ROWS = 20_000
+
+
+def shrunk_size(channels: int, height: int, width: int, most: int) -> tuple[int, int]:
+    """Height and width at which an image has at most `most` values: the sides divided by the least whole number that does it.
+
+    >>> shrunk_size(1, 28, 28, 1024), shrunk_size(1, 28, 28, 256), shrunk_size(3, 32, 48, 1024)
+    ((28, 28), (14, 14), (16, 24))
+    """
+    factor = 1
+    while channels * -(-height // factor) * -(-width // factor) > most and factor < max(height, width):
+        factor += 1
+    return -(-height // factor), -(-width // factor)
+
+
+def shrink(pixels: Tensor, most: int) -> np.ndarray:
+    """Images (N, C, H, W) as rows of at most `most` values (N, P) float32, averaged over blocks; 0 for what is not finite.
+
+    >>> shrink(torch.tensor([[[[0, 2], [4, 6]]]], dtype=torch.uint8), 1).tolist()
+    [[3.0]]
+    """
+    channels, height, width = pixels.shape[1:]
+    size = shrunk_size(channels, height, width, most)
+    found = np.empty((len(pixels), channels * size[0] * size[1]), dtype=np.float32)
+    for first in range(0, len(pixels), _CHUNK):  # floats of all pixels at once may be more than the memory
+        piece = torch.nan_to_num(pixels[first : first + _CHUNK].detach().cpu().float(), nan=0.0, posinf=0.0, neginf=0.0)
+        if size != (height, width):
+            piece = torch.nn.functional.adaptive_avg_pool2d(piece, size)
+        found[first : first + len(piece)] = piece.flatten(1).numpy()
+    return found
+
+
+def pixel_features(rows: Rows, most: int) -> Callable[[Rows], np.ndarray]:
+    """Shrunk pixels of all image columns, centred each and scaled together as fitted on training rows.
+
+    One scale for all of a column keeps pixels at the border, that hardly ever change, from becoming loud.
+    """
+    fitted: dict[str, tuple[np.ndarray, float]] = {}
+    for name, pixels in rows.pixels.items():
+        step = max(1, len(pixels) // 10_000)
+        some = shrink(pixels[::step], most)
+        spread = float((some - some.mean(0)).std())
+        fitted[name] = some.mean(0), spread if spread > 0 else 1.0
+
+    def features(rows: Rows) -> np.ndarray:
+        parts = []
+        for name, (center, spread) in fitted.items():
+            values = shrink(rows.pixels[name], most)
+            values -= center
+            values /= spread
+            parts.append(values)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+
+    return features
+
+
+def outlines(rows: Rows, n: int, seed: int) -> Callable[[Rows], np.ndarray]:
+    """The `n` directions in which shrunk pixels of training rows spread most: what trees can take of images.
+
+    Source: Turk and Pentland (1991), eigenfaces.
+    """
+    from sklearn.decomposition import PCA
+
+    pixels = pixel_features(rows, NEAR_VALUES)
+    step = max(1, len(rows) // _FIT_ROWS)
+    some = pixels(rows if step == 1 else rows.take(np.arange(0, len(rows), step)))
+    turn = PCA(min(n, *some.shape), svd_solver="randomized", random_state=seed % 2**32).fit(some)
+    return lambda rows: np.asarray(turn.transform(pixels(rows)))
+
+
+def image_words(rows: Rows, most: int) -> dict[str, Cell]:
+    """To which size images are shrunk, to be told beside what was chosen; empty without images."""
+    sizes = [shrunk_size(*shape, most) for shape in _shapes(rows)]
+    return {"pixels": ", ".join(f"{height} x {width}" for height, width in sizes)} if sizes else {}
+
+
+def values_of(rows: Rows, most: int) -> int:
+    """Values of the shrunk images of a row; 0 without images."""
+    return sum(math.prod((c, *shrunk_size(c, h, w, most))) for c, h, w in _shapes(rows))
+
+
+def _shapes(rows: Rows) -> list[tuple[int, int, int]]:
+    """Channels, height and width of each image column."""
+    return [(int(c), int(h), int(w)) for c, h, w in (pixels.shape[1:] for pixels in rows.pixels.values())]
+
+
+class Neighbours:
+    """The vote, or the mean, of the nearest of some rows.
+
+    Beside the k votes of neighbours the class shares of all rows have one together, so that no class is held impossible.
+
+    Source: Cover and Hart (1967).
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, n_classes: int, most: int) -> None:
+        from sklearn.neighbors import NearestNeighbors
+
+        there = np.ones(len(y), bool) if weight is None else weight > 0
+        self.y, self.n_classes = y[there], n_classes
+        self.weight = np.ones(len(self.y)) if weight is None else weight[there] / weight[there].mean()
+        self.k = min(most, len(self.y))
+        self.tree = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(x[there])
+        self.classes_ = np.unique(self.y) if n_classes else np.zeros(0)
+        self.shares = np.array([self.weight[self.y == c].sum() for c in self.classes_]) / self.weight.sum()
+
+    def nearest(self, x: np.ndarray) -> np.ndarray:
+        """Places (N, k) of the nearest rows, the nearest first."""
+        found: np.ndarray = self.tree.kneighbors(x, n_neighbors=self.k, return_distance=False)
+        return found
+
+    def vote(self, near: np.ndarray) -> np.ndarray:
+        """Probabilities (N, C) of `classes_`, or values (N,), from the places of neighbours (N, k)."""
+        weight, y = self.weight[near], self.y[near]
+        if not self.n_classes:
+            values: np.ndarray = np.average(y, axis=1, weights=weight)
+            return values
+        votes = np.stack([(weight * (y == c)).sum(1) for c in self.classes_], 1) + self.shares
+        shares: np.ndarray = votes / votes.sum(1, keepdims=True)
+        return shares
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities (N, C) in the order of `classes_`."""
+        return self.vote(self.nearest(x))
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Values (N,)."""
+        return self.vote(self.nearest(x))
+
+
+def nearest_neighbours(task: Task) -> Method:
+    """The vote of the nearest training images in shrunk pixels, their number chosen on validation rows.
+
+    Training rows are thinned to what the budget affords for the distances to twice the validation rows.
+
+    Source: Cover and Hart (1967).
+    """
+    n_values = values_of(task.train, NEAR_VALUES)
+    pairs = task.budget_seconds * PRODUCTS_PER_SECOND / (n_values + _PRODUCTS_PER_PAIR)
+    task = task.thinned(min(int(pairs / max(2 * len(task.valid), 1000)), MAX_CELLS // n_values))
+    features = pixel_features(task.train, NEAR_VALUES)
+    model = Neighbours(features(task.train), task.train.y, task.train.weight, task.n_classes, max(NEIGHBOURS))
+    tried = [k for k in NEIGHBOURS if k <= model.k]
+    k = tried[-1]
+    if len(task.valid):
+        near = model.nearest(features(task.valid))
+        losses = {k: _loss(model, near[:, :k], task.valid) for k in tried}
+        k = min(losses, key=lambda k: losses[k])
+    model.k = k
+    chosen: dict[str, Cell] = {"neighbours": k, "training_rows": len(task.train)}
+    return Method(model, chosen | image_words(task.train, NEAR_VALUES), features)
+
+
+def _loss(model: Neighbours, near: np.ndarray, rows: Rows) -> float:
+    """Mean log loss or squared error."""
+    found: Any = model.vote(near)
+    if not model.n_classes:
+        return float(np.average((found - rows.y) ** 2, weights=rows.weight))
+    p = found[np.arange(len(rows)), np.searchsorted(model.classes_, rows.y)]
+    return float(np.average(-np.log(np.clip(p, 1e-15, 1.0)), weights=rows.weight))
