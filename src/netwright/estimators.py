@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
-import numbers
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, Self
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import polars as pl
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from netwright.baselines.calibrate import conformal_margin, fit_temperature
-from netwright.core.errors import UsageError
+from netwright.core.errors import UsageError, unknown
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import ColumnKind, InputSpec, TargetSpec
+from netwright.data.arrays import holds_pixels
 from netwright.data.batch import Block
 from netwright.data.data import Data
 from netwright.data.encode import encode_inputs, fit_inputs
+from netwright.data.given import Given, What, labels_given, name_of, rows_again, rows_given, weights_given
 from netwright.data.infer import infer_kinds
-from netwright.data.read import from_any
 from netwright.data.targets import class_target, number_target
 from netwright.losses.metrics import check_metric
 from netwright.model import Model, fit
-from netwright.recipes.book import design
-from netwright.recipes.recipe import Option, Recipe, Template
+from netwright.recipes.by_rule import by_rule
+from netwright.recipes.recipe import Option, Template
 from netwright.train.hooks import Clock, Quiet, Report
 from netwright.train.state import Row
 
 MIN_VALID = 16
 """With fewer validation rows than this the choice of an epoch would be noise: training rows are used instead."""
-STEPS = 2000
-"""Steps that a designed training takes where the table is small; large tables take at least `MIN_EPOCHS` passes."""
-MIN_EPOCHS, MAX_EPOCHS = 20, 100
-_EATEN = ("number", "integer", "date", "category")
+_TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "patience")
+_EATEN = ("number", "integer", "date", "category", "text", "image")
 
 
-class _TableEstimator(BaseEstimator):  # type: ignore[misc]
+class _Estimator(BaseEstimator):  # type: ignore[misc]
     """What both estimators share: rows in, a recipe, a training, a Model."""
 
     def __init__(
@@ -89,72 +87,39 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
+        tags.input_tags.three_d_array = True
         return tags
 
-    def _read(self, x: Any, *, reset: bool) -> tuple[pl.DataFrame, bool]:
-        """Rows as a frame, checked against the columns of `fit`; and whether they came as plain numbers."""
-        x = from_any(x) if type(x) is dict else x
-        if nw.dependencies.is_into_dataframe(x):
-            validate_data(self, x, reset=reset, skip_check_array=True)
-            frame, plain = from_any(x), False
-        else:
-            array = validate_data(self, x, reset=reset, dtype=None, ensure_all_finite=False)
-            plain = array.dtype.kind in "biuf"
-            if plain:
-                array = check_array(
-                    array, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X", estimator=self
-                )
-            frame = from_any(array)
-        if reset:
-            self._columns = frame.columns
-        frame.columns = self._columns
-        return frame, plain
+    def _read(self, x: Any) -> Given:
+        """The rows of `fit`."""
+        given = rows_given(self, x)
+        self._what: What = given.what
+        self._columns = given.frame.columns
+        return given
 
-    def _spec(self, frame: pl.DataFrame, plain: bool) -> InputSpec:
+    def _spec(self, frame: pl.DataFrame, given: Given) -> InputSpec:
         """The inputs, fitted on the training rows; columns that cannot be learned from are left out, with a warning."""
-        if plain and not self.kinds:
-            return fit_inputs(frame, dict.fromkeys(frame.columns, "number"))
+        chosen = dict(self.kinds or {})
+        for name in chosen:
+            if name not in frame.columns:
+                raise UsageError(unknown("column", name, frame.columns))
+        sure: dict[str, ColumnKind] = dict.fromkeys(frame.columns, "number") if given.plain else {}
+        sure |= {"text": "text"} if given.what == "texts" else {}
+        sure |= {c.name: "image" for c in frame.iter_columns() if holds_pixels(c.dtype)}
+        sure |= chosen
+        guesses = infer_kinds(frame.drop(set(sure) - set(chosen)), chosen) if set(frame.columns) - set(sure) else {}
         kinds: dict[str, ColumnKind] = {}
-        for name, guess in infer_kinds(frame, self.kinds).items():
-            if plain and name not in (self.kinds or {}):
-                kinds[name] = "number"
-            elif guess.kind in _EATEN:
-                kinds[name] = guess.kind
-            elif guess.kind != "constant":
+        for name in frame.columns:
+            kind = sure[name] if name in sure else guesses[name].kind
+            if kind in _EATEN:
+                kinds[name] = kind
+            elif kind != "constant":
                 warnings.warn(
-                    f"column {name!r} is left out: {guess.kind} ({guess.reason}); to use it: kinds={{{name!r}: 'category'}}",
+                    f"column {name!r} is left out: {kind} ({guesses[name].reason}); "
+                    f"to use it: kinds={{{name!r}: 'category'}}",
                     stacklevel=4,
                 )
         return fit_inputs(frame, kinds)
-
-    def _recipe(self, spec: InputSpec, target: TargetSpec, n_train: int) -> Recipe:
-        """The designed recipe with what the user set."""
-        recipe, _ = design(spec, target, n_train)
-        if callable(self.template):
-            if self.options:
-                raise UsageError(
-                    "options are those of a named template; give them to your function with functools.partial"
-                )
-            recipe = recipe.model_copy(update={"template": "custom", "options": {}})
-        elif self.template is not None:
-            recipe = recipe.model_copy(update={"template": self.template, "options": {}})
-        elif self.dropout is None:
-            recipe = recipe.with_options(dropout=0.1)
-        if self.dropout is not None:
-            recipe = recipe.with_options(dropout=self.dropout)
-        recipe = recipe.with_options(**(self.options or {}))
-        named = ("epochs", "batch_size", "learning_rate", "weight_decay", "patience")
-        asked = {name: getattr(self, name) for name in named if getattr(self, name) is not None}
-        training = recipe.with_training(**{"weight_decay": 0.02, **asked}).training
-        steps = max(1, n_train // min(training.batch_size, n_train))
-        epochs = asked.get("epochs", int(np.clip(STEPS // steps, MIN_EPOCHS, MAX_EPOCHS)))
-        return recipe.with_training(
-            epochs=epochs,
-            warmup=min(50, epochs * steps // 10),
-            average=min(0.999, max(0.5, 1 - 20 / (epochs * steps))),
-            patience=asked.get("patience", max(10, epochs // 4)),
-            **{k: getattr(training, k) for k in ("batch_size", "learning_rate", "weight_decay")},
-        )
 
     def _split(self, strata: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Training and validation rows, stratified; both all rows where there are too few to hold some out."""
@@ -167,16 +132,16 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
             return np.arange(len(strata)), np.arange(len(strata))
         return np.setdiff1d(np.arange(len(strata)), valid), valid
 
-    def _fit(self, x: tuple[pl.DataFrame, bool], y: np.ndarray, target: TargetSpec, weight: np.ndarray | None) -> Block:
+    def _fit(self, given: Given, y: np.ndarray, target: TargetSpec, weight: np.ndarray | None) -> Block:
         """Train; returns the validation rows."""
-        (frame, plain), seed = x, int(check_random_state(self.random_state).randint(2**31 - 1))
+        frame, seed = given.frame, int(check_random_state(self.random_state).randint(2**31 - 1))
         if not 0 <= self.validation_fraction < 1:
             raise UsageError(
                 f"validation_fraction is {self.validation_fraction}; expected 0 <= validation_fraction < 1"
             )
         train, valid = self._split(np.zeros(len(y)) if target.is_number else y, numpy_generator(seed, "validation"))
         self.validated_on_ = "training rows" if len(train) == len(y) else "validation rows"
-        spec = self._spec(frame[train], plain)
+        spec = self._spec(frame[train], given)
         block = Block(
             encode_inputs(frame, spec),
             torch.tensor(y),
@@ -190,7 +155,16 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         data = Data(None, spec, target, parts, _blocks=blocks)  # type: ignore[arg-type]
         hooks: list[Quiet] = [Clock(time.monotonic() + 60 * self.minutes)] if self.minutes is not None else []
         hooks += [Report(self._print)] if self.verbose else []
-        recipe, metric = self._recipe(spec, target, len(train)), check_metric(self.metric, target)
+        recipe = by_rule(
+            spec,
+            target,
+            len(train),
+            template=self.template,
+            options=self.options,
+            dropout=self.dropout,
+            asked={name: getattr(self, name) for name in _TRAINING if getattr(self, name) is not None},
+        )
+        metric = check_metric(self.metric, target)
         template = self.template if callable(self.template) else None
         self.model_, state = fit(recipe, data, seed=seed, metric=metric, hooks=hooks, template=template)
         self.history_, self.n_iter_ = state.history.rows, len(state.history.rows)
@@ -204,38 +178,16 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _predict(self, x: Any) -> np.ndarray:
         check_is_fitted(self)
-        frame, _ = self._read(x, reset=False)
-        return self.model_.predict_encoded(encode_inputs(frame, self.model_.spec))
+        frame = rows_again(self, x, self.model_.spec, self._what, self._columns)
+        return self.model_.predict_encoded(self.model_.encode(frame))
 
 
-def _weights(sample_weight: Any, n: int) -> np.ndarray | None:
-    """(N,) weights, or None for 1."""
-    if sample_weight is None:
-        return None
-    if isinstance(sample_weight, numbers.Number):
-        sample_weight = np.full(n, sample_weight)
-    weight: np.ndarray = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    if weight.ndim != 1:
-        raise ValueError(f"Sample weights must be 1D array or scalar, got {weight.ndim}D")
-    if len(weight) != n:
-        raise ValueError(f"sample_weight.shape == {weight.shape}, expected {(n,)}!")
-    if (weight < 0).any() or not weight.any():
-        raise ValueError("sample_weight must not be negative, and not all zero")
-    return weight
+def _counted(given: Given, weight: np.ndarray) -> Given:
+    """The rows that have a weight."""
+    return replace(given, frame=given.frame.filter(weight > 0))
 
 
-def _name_of(y: Any) -> str:
-    return str(getattr(y, "name", None) or "target")
-
-
-def _column(y: Any, estimator: BaseEstimator) -> np.ndarray:
-    if y is None:
-        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
-    column: np.ndarray = column_or_1d(y, warn=True)
-    return column
-
-
-class Classifier(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
+class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     """A network that classifies rows of a table, with calibrated probabilities.
 
     Args:
@@ -306,20 +258,19 @@ class Classifier(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         Raises:
             ValueError: y is no column of labels, or holds one class only.
         """
-        frame, plain = self._read(X, reset=True)
-        labels = _column(y, self)
+        given, labels = self._read(X), labels_given(y, self)
         check_classification_targets(labels)
-        check_consistent_length(frame, labels)
-        weight = _weights(sample_weight, len(labels))
+        check_consistent_length(given.frame, labels)
+        weight = weights_given(sample_weight, len(labels))
         if self.class_weight is not None:
             weight = (1.0 if weight is None else weight) * compute_sample_weight(self.class_weight, labels)
         if weight is not None:
-            frame, labels, weight = frame.filter(weight > 0), labels[weight > 0], weight[weight > 0]
+            given, labels, weight = _counted(given, weight), labels[weight > 0], weight[weight > 0]
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y holds one class only ({self.classes_[0]!r}); a classifier needs at least two classes")
-        target = class_target(_name_of(y), codes, self.classes_, weight)
-        valid = self._fit((frame, plain), codes.astype(np.int64), target, weight)
+        target = class_target(name_of(y), codes, self.classes_, weight)
+        valid = self._fit(given, codes.astype(np.int64), target, weight)
         self._calibrate(valid)
         return self
 
@@ -342,7 +293,7 @@ class Classifier(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         return labels
 
 
-class Regressor(RegressorMixin, _TableEstimator):  # type: ignore[misc]
+class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     """A network that predicts a number from rows of a table, with intervals.
 
     Args:
@@ -365,15 +316,14 @@ class Regressor(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         Raises:
             ValueError: y is no column of finite numbers.
         """
-        x = self._read(X, reset=True)
-        values = check_array(_column(y, self), ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
-        check_consistent_length(x[0], values)
-        weight = _weights(sample_weight, len(values))
-        frame = x[0]
+        given = self._read(X)
+        values = check_array(labels_given(y, self), ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
+        check_consistent_length(given.frame, values)
+        weight = weights_given(sample_weight, len(values))
         if weight is not None:
-            frame, values, weight = frame.filter(weight > 0), values[weight > 0], weight[weight > 0]
-        target = number_target(_name_of(y), values, weight)
-        valid = self._fit((frame, x[1]), values, target, weight)
+            given, values, weight = _counted(given, weight), values[weight > 0], weight[weight > 0]
+        target = number_target(name_of(y), values, weight)
+        valid = self._fit(given, values, target, weight)
         if self.validated_on_ == "validation rows":
             assert valid.y is not None
             self.model_.margin = conformal_margin(valid.y.numpy() - self.model_.predict_encoded(valid.x))

@@ -1,0 +1,79 @@
+"""The training of an estimator: designed by rule from the rows, with nothing measured beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from netwright.core.errors import UsageError
+from netwright.core.spec import InputSpec, TargetSpec
+from netwright.recipes.book import design
+from netwright.recipes.recipe import Option, Recipe, Template
+
+STEPS = 2000
+"""Steps that a designed training takes where there are few rows; many rows take at least the fewest passes of their kind."""
+PASSES: Mapping[str, tuple[int, int]] = {"image": (5, 60), "text": (10, 40)}
+"""Fewest and most passes over the training rows, by kind of input; of tables `TABLE_PASSES`."""
+TABLE_PASSES = (20, 100)
+USUAL_PIXELS = 32 * 32
+"""Of larger images a step costs more, and fewer are taken."""
+
+
+def by_rule(
+    spec: InputSpec,
+    target: TargetSpec,
+    n_train: int,
+    *,
+    template: str | Template | None = None,
+    options: Mapping[str, Option] | None = None,
+    dropout: float | None = None,
+    asked: Mapping[str, Any],
+) -> Recipe:
+    """The designed recipe with what the user set.
+
+    Args:
+        spec: the inputs. target: what is predicted. n_train: number of training rows.
+        template: a named one, a user's function, or None for the designed one.
+        options: of the template. dropout: one of them.
+        asked: settings of the training that the user chose, by name.
+
+    Raises:
+        UsageError: options for a function.
+    """
+    recipe, _ = design(spec, target, n_train)
+    if callable(template):
+        if options:
+            raise UsageError("options are those of a named template; give them to your function with functools.partial")
+        recipe = recipe.model_copy(update={"template": "custom", "options": {}})
+    elif template is not None:
+        recipe = recipe.model_copy(update={"template": template, "options": {}})
+    elif dropout is None:
+        recipe = recipe.with_options(dropout=0.1)
+    if dropout is not None:
+        recipe = recipe.with_options(dropout=dropout)
+    recipe = recipe.with_options(**(options or {}))
+    training = recipe.with_training(**{"weight_decay": 0.02, **asked}).training
+    steps = max(1, n_train // min(training.batch_size, n_train))
+    epochs = asked.get("epochs", passes(spec, steps))
+    return recipe.with_training(
+        epochs=epochs,
+        warmup=min(50, epochs * steps // 10),
+        average=min(0.999, max(0.5, 1 - 20 / (epochs * steps))),
+        patience=asked.get("patience", max(10, epochs // 4)),
+        **{k: getattr(training, k) for k in ("batch_size", "learning_rate", "weight_decay")},
+    )
+
+
+def passes(spec: InputSpec, steps: int) -> int:
+    """Passes over the training rows, where one takes so many steps.
+
+    >>> from netwright.core.spec import ImageField, NumberField
+    >>> image = InputSpec(kind="image", fields=(ImageField(height=28, width=28),))
+    >>> passes(image, 400), passes(image, 10), passes(InputSpec(fields=(NumberField(name="age"),)), 400)
+    (5, 60, 20)
+    """
+    fewest, most = PASSES.get(spec.kind, TABLE_PASSES)
+    pixels = max([f.height * f.width for f in spec.images], default=USUAL_PIXELS)
+    return int(np.clip(STEPS * min(1.0, USUAL_PIXELS / pixels) // steps, fewest, most))
