@@ -26,8 +26,9 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".npz": "npz",
 }
-KNOWN = ".csv, .tsv, .tab, .txt, .jsonl, .ndjson (each also with .gz or .zst), .parquet, .pq"
+KNOWN = ".csv, .tsv, .tab, .txt, .jsonl, .ndjson (each also with .gz or .zst), .parquet, .pq, .npz"
 
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill")
 _PICKLE_BYTES = re.compile(rb"\x80[\x02-\x05](\x95|[c}\](K\x8a])|\(?[dl]p0\n|c[\w.]+\n\w+\n")
@@ -41,7 +42,7 @@ _MAGIC = {
     b"ARROW1": "an Arrow file; save it as Parquet",
     b"SQLite format 3": "an SQLite database; export the table as CSV",
     b"\x89HDF": "an HDF5 file; save the table as Parquet",
-    b"\x93NUMPY": "a NumPy array; give it to netwright from Python, or save it as CSV",
+    b"\x93NUMPY": "a NumPy array; save it with its labels: numpy.savez('name.npz', x=..., y=...)",
     b"\x7fELF": "a program",
     b"BZh": "bzip2-compressed; compress it with gzip or zstd instead",
     b"\xfd7zXZ": "xz-compressed; compress it with gzip or zstd instead",
@@ -53,7 +54,7 @@ _GZIP, _ZSTD, _PIECE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", 1 << 24
 
 
 def format_of(path: Path) -> str:
-    """What a file's name says that it is: "delimited", "jsonl" or "parquet".
+    """What a file's name says that it is: "delimited", "jsonl", "parquet" or "npz".
 
     Raises:
         DataError: a suffix that is not known, or one of pickles.

@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from netwright.core.errors import DataError, SetupError
-from netwright.core.spec import ColumnKind
 from netwright.data.cells import counted, typed
 from netwright.data.delimited import DELIMITERS, read_delimited
 from netwright.data.frames import from_any, settled
+from netwright.data.look import Look
+from netwright.data.npz import look_npz
 from netwright.data.raw import MAX_BYTES, check_path, format_of, read_text
 
 __all__ = ["Look", "from_any", "look", "read_table"]
 
 
-@dataclass(frozen=True)
-class Look:
-    """What reading a file gave.
-
-    Args:
-        frame: all rows in the file's order; numbers as numbers, everything else as strings, missing cells as null.
-        warnings: what was noticed or changed, one sentence each.
-        format: such as "CSV (comma)", "JSON lines", "Parquet".
-        target, split_column: columns that the data name by themselves, as images do; None where the user must.
-        kinds: of columns whose kind is certain.
-    """
-
-    frame: pl.DataFrame
-    warnings: tuple[str, ...]
-    format: str
-    target: str | None = None
-    split_column: str | None = None
-    kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
-
-
 def look(path: str | Path, *, limit: int = MAX_BYTES) -> Look:
-    """Read CSV, TSV, JSON lines (each also .gz or .zst) or Parquet, told apart by suffix.
+    """Read CSV, TSV, JSON lines (each also .gz or .zst), Parquet or NumPy arrays (.npz), told apart by suffix.
 
     In delimited text a column becomes a number where every cell is one or is missing (`cells.typed`); a column with leading
     zeros stays text. Parquet and JSON lines keep the types that they state.
@@ -56,6 +35,8 @@ def look(path: str | Path, *, limit: int = MAX_BYTES) -> Look:
     path = Path(path)
     form = format_of(path) if path.suffix or path.is_file() else ""
     check_path(path, limit)
+    if form == "npz":
+        return look_npz(path, limit)
     warnings: list[str] = []
     if form == "parquet":
         frame, what = _parquet(path, limit), "Parquet"

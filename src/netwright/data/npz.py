@@ -1,0 +1,341 @@
+"""NumPy archives (.npz) -> a frame of images, or of numbers. Nothing is unpickled, nothing is read before its size is known."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from netwright.core.errors import DataError, SetupError
+from netwright.core.spec import ColumnKind
+from netwright.data.arrays import channels_first, column_of, layout_of
+from netwright.data.cells import counted
+from netwright.data.frames import from_any
+from netwright.data.infer import SPLIT_NAMES
+from netwright.data.look import Look
+from netwright.data.memory import in_words, memory
+
+Role = Literal["x", "y"]
+ROLES: Mapping[str, Role] = {
+    **dict.fromkeys(("x", "image", "images", "pixels", "data", "features", "inputs"), "x"),
+    **dict.fromkeys(("y", "label", "labels", "target", "targets"), "y"),
+}
+"""Words of an array's name that say what it holds."""
+EXPECTED = "x_train, y_train, x_test and y_test (also x_valid and y_valid), or x and y, or images and labels"
+_PIECE = 1 << 24
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array in an archive, by its header alone."""
+
+    name: str
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its cells."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.shape}"
+
+
+class Archive:
+    """An open .npz: headers first, cells on demand.
+
+    Raises:
+        DataError: no archive, damaged, or an array that says it is larger than the file allows.
+        SetupError: it may not be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _readable(path):
+            self.zip = zipfile.ZipFile(path)
+            self.arrays = {
+                name: self._stored(name, info.file_size)
+                for info in self.zip.infolist()
+                if info.filename.endswith(".npy") and (name := info.filename.removesuffix(".npy"))
+            }
+        if not self.arrays:
+            raise DataError(f"{path} holds no arrays; expected {EXPECTED}")
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.zip.close()
+
+    def _stored(self, name: str, size: int) -> Stored:
+        with self._open(name) as file:
+            shape, fortran, dtype = _header(file)
+            stored = Stored(name, shape, fortran, dtype)
+            if min(shape, default=0) < 0 or (not dtype.hasobject and file.tell() + stored.size != size):
+                raise ValueError(f"the array {name!r} is not as large as it says")
+        return stored
+
+    def _open(self, name: str) -> IO[bytes]:
+        return self.zip.open(f"{name}.npy")
+
+    def check(self, arrays: list[Stored], limit: int) -> None:
+        """Refuse arrays of objects, and more bytes than may be read, before anything is allocated.
+
+        Raises:
+            DataError: they are refused.
+        """
+        for array in arrays:
+            if array.dtype.hasobject:
+                raise DataError(
+                    f"{self.path}: the array {array.name!r} holds Python objects, which are pickled, and pickles are never "
+                    "unpickled here: one can run any program. Save it with one number type, say x.astype('uint8')"
+                )
+            if array.dtype.kind not in "biufUS":
+                raise DataError(f"{self.path}: the array {array.name!r} holds {array.dtype}; expected numbers or words")
+        size, most = sum(array.size for array in arrays), min(limit, memory() // 2)
+        if size > most:
+            raise DataError(
+                f"{self.path} unpacks to {in_words(size)}, more than the {in_words(most)} that are read at once; take a part of "
+                "the rows, or save the images as a folder of pictures, which is read piece by piece"
+            )
+
+    def read(self, array: Stored, out: np.ndarray | None = None) -> np.ndarray:
+        """The cells of an array, into `out` where one is given.
+
+        Raises:
+            DataError: the archive is damaged.
+        """
+        out = np.empty(array.shape, array.dtype) if out is None else out
+        straight = out if not array.fortran else np.empty(array.shape[::-1], array.dtype)
+        with _readable(self.path), self._open(array.name) as file:
+            _header(file)
+            _fill(file, straight)
+        if array.fortran:
+            out[...] = straight.T
+        return out
+
+    def pieces(self, array: Stored, rows: int) -> Iterator[np.ndarray]:
+        """The cells of an array, so many rows at a time.
+
+        Raises:
+            DataError: the archive is damaged.
+        """
+        if array.fortran:
+            whole = self.read(array)
+            yield from (whole[first : first + rows] for first in range(0, len(whole), rows))
+            return
+        with _readable(self.path), self._open(array.name) as file:
+            _header(file)
+            for first in range(0, array.shape[0], rows):
+                piece = np.empty((min(rows, array.shape[0] - first), *array.shape[1:]), array.dtype)
+                _fill(file, piece)
+                yield piece
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)  # type: ignore[arg-type]
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)  # type: ignore[arg-type]
+    raise ValueError(f"arrays of format {version} are not read")
+
+
+def _fill(file: IO[bytes], out: np.ndarray) -> None:
+    cells = memoryview(out.reshape(-1).view(np.uint8))
+    for first in range(0, len(cells), _PIECE):
+        piece = file.read(min(_PIECE, len(cells) - first))
+        if len(piece) != min(_PIECE, len(cells) - first):
+            raise EOFError("an array ends early")
+        cells[first : first + len(piece)] = piece
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What goes wrong in reading an archive, in words."""
+    try:
+        yield
+    except PermissionError as error:
+        raise SetupError(f"no permission to read {path}; allow it with: chmod u+r {path}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise DataError(
+            f"{path} is damaged, cut short or no .npz archive ({error}); copy it again, or save it with numpy.savez_compressed"
+        ) from error
+
+
+def role_of(name: str) -> tuple[Role, str] | None:
+    """What an array holds, and of which part, by its name; None where the name says neither.
+
+    >>> role_of("x_train"), role_of("val_labels"), role_of("Images"), role_of("mean")
+    (('x', 'train'), ('y', 'valid'), ('x', ''), None)
+    """
+    words = name.lower().replace("-", "_").split("_")
+    roles = {ROLES[w] for w in words if w in ROLES}
+    parts = {SPLIT_NAMES[w] for w in words if w in SPLIT_NAMES}
+    if len(roles) != 1 or len(parts) > 1 or not all(w in ROLES or w in SPLIT_NAMES for w in words):
+        return None
+    return roles.pop(), next(iter(parts), "")
+
+
+def look_npz(path: Path, limit: int) -> Look:
+    """Read images (arrays of three or four dimensions) or rows of numbers (two), with their labels and their split.
+
+    Raises:
+        DataError: arrays are missing, or their lengths, shapes or types do not go together.
+    """
+    with Archive(path) as archive:
+        parts, unused = _parts(archive)
+        used = [array for pair in parts.values() for array in pair]
+        archive.check(used, limit)
+        _check_shapes(path, parts)
+        first = next(iter(parts.values()))[0]
+        n = sum(x.shape[0] for x, _ in parts.values())
+        x, at = np.empty((n, *first.shape[1:]), first.dtype), 0
+        for array, _ in parts.values():
+            archive.read(array, x[at : at + array.shape[0]])
+            at += array.shape[0]
+        y = np.concatenate([_labels(path, array.name, archive.read(array)) for _, array in parts.values()])
+    warnings = [f"arrays that are not used: {', '.join(unused[:8])}"] if unused else []
+    kinds: dict[str, ColumnKind] = {}
+    if first.dtype.kind in "US":
+        raise DataError(f"{path}: {first.name} holds words; expected numbers. Save texts as a table (.tsv, .parquet)")
+    if len(first.shape) == 2:
+        columns = from_any(_native(x)).get_columns()
+        labels = pl.Series("label", y)
+    else:
+        image, notes = images_of(x, first.name)
+        columns, labels = [image], _classes(y)
+        warnings, kinds = [*warnings, *notes], {"image": "image"}
+    columns.append(labels)
+    if split := "" not in parts:
+        columns.append(pl.Series("split", [part for part, (a, _) in parts.items() for _ in range(a.shape[0])]))
+    return Look(pl.DataFrame(columns), tuple(warnings), "NumPy arrays", "label", "split" if split else None, kinds)
+
+
+def _parts(archive: Archive) -> tuple[dict[str, tuple[Stored, Stored]], list[str]]:
+    """Images and labels of each part that the archive has, and the names of arrays that are not used."""
+    found: dict[tuple[Role, str], Stored] = {}
+    for array in archive.arrays.values():
+        place = role_of(array.name)
+        if place is not None:
+            if place in found:
+                two = f"{found[place].name!r} and {array.name!r}"
+                raise DataError(f"{archive.path}: the arrays {two} have one meaning; expected {EXPECTED}")
+            found[place] = array
+    parts = [part for part in ("train", "valid", "test") if ("x", part) in found]
+    parts = parts if "train" in parts else [""]
+    there = ", ".join(map(str, list(archive.arrays.values())[:12]))
+    for part in parts:
+        if ("x", part) not in found:
+            raise DataError(f"{archive.path} has no array of examples; expected {EXPECTED}; it holds: {there}")
+        if ("y", part) not in found:
+            named = found["x", part].name
+            raise DataError(f"{archive.path} has {named} but no labels for it; expected {EXPECTED}; it holds: {there}")
+    pairs = {part: (found["x", part], found["y", part]) for part in parts}
+    used = {array.name for pair in pairs.values() for array in pair}
+    return pairs, [name for name in archive.arrays if name not in used]
+
+
+def _check_shapes(path: Path, parts: Mapping[str, tuple[Stored, Stored]]) -> None:
+    first = next(iter(parts.values()))[0]
+    for x, y in parts.values():
+        if len(x.shape) not in (2, 3, 4):
+            raise DataError(
+                f"{path}: {x.name} has the shape {x.shape}; expected images (N, H, W), (N, H, W, C) or (N, C, H, W), or rows of "
+                "numbers (N, P)"
+            )
+        if not (len(y.shape) == 1 or (len(y.shape) == 2 and y.shape[1] == 1)):
+            more = "; where each row marks its class, save y.argmax(1)" if len(y.shape) == 2 else ""
+            raise DataError(f"{path}: {y.name} has the shape {y.shape}; expected one label for each row (N,){more}")
+        if x.shape[0] != y.shape[0]:
+            raise DataError(
+                f"{path}: {x.name} has {counted(x.shape[0], 'row')} but {y.name} has {y.shape[0]:,}; they must be equally many"
+            )
+        if x.shape[1:] != first.shape[1:]:
+            raise DataError(
+                f"{path}: {first.name} has the shape {first.shape} but {x.name} {x.shape}; all but the first number must agree"
+            )
+        if x.dtype != first.dtype:
+            raise DataError(
+                f"{path}: {first.name} holds {first.dtype} but {x.name} {x.dtype}; save both with one type, in one scale"
+            )
+        if not x.size:
+            raise DataError(
+                f"{path}: {x.name} has the shape {x.shape}, so it holds nothing; at least one row was expected"
+            )
+
+
+def _native(x: np.ndarray) -> np.ndarray:
+    return x.astype(x.dtype.newbyteorder("="), copy=False)
+
+
+def _labels(path: Path, name: str, y: np.ndarray) -> np.ndarray:
+    y = _native(y.reshape(-1))
+    if y.dtype.kind == "S":
+        try:
+            return np.char.decode(y, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: {name} holds bytes that are no UTF-8 text ({error}); save it as str") from error
+    return y.astype(np.float64) if y.dtype == np.float16 else y
+
+
+def _classes(y: np.ndarray) -> pl.Series:
+    """Labels of images; whole numbers that count classes without a gap are names of classes, however many there are."""
+    if y.dtype.kind in "iu":
+        low, high = int(y.min()), int(y.max())
+        if low in (0, 1) and 2 * (high - low + 1) <= len(y) and len(np.unique(y)) == high - low + 1:
+            return pl.Series("label", y).cast(pl.String)
+    return pl.Series("label", y)
+
+
+def images_of(x: np.ndarray, name: str) -> tuple[pl.Series, list[str]]:
+    """Images of any usual layout and type as a column of cells (H, W) or (H, W, C) of 1 or 3 channels, and what was changed.
+
+    Alpha is laid on white, 16 bits are scaled to 0 to 255.
+
+    Raises:
+        DataError: no images, or pixels that are none.
+
+    >>> images_of(np.zeros((5, 3, 8, 8), dtype=np.uint8), "x")[0].dtype.shape
+    (8, 8, 3)
+    """
+    layout, notes, x = layout_of(x.shape), [], _native(x)
+    if layout is None:
+        raise DataError(
+            f"{name} has the shape {x.shape}; expected images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1, 3 or 4 channels"
+        )
+    pixels = channels_first(x, layout)
+    if pixels.dtype == np.uint16 and int(pixels.max()) > 255:
+        notes.append(f"{name}: 16 bits a pixel, divided by 257 so that they run from 0 to 255")
+        pixels = pixels.astype(np.float32) / 257
+    if pixels.shape[1] in (2, 4):
+        notes.append(
+            f"{name}: {pixels.shape[1]} channels, of which the last is read as alpha; the images are laid on white"
+        )
+        pixels = _on_white(pixels)
+    column = column_of(np.moveaxis(pixels, 1, -1) if pixels.shape[1] == 3 else pixels[:, 0])
+    if column is None:
+        raise DataError(
+            f"{name} holds images of {pixels.shape[2]} x {pixels.shape[3]} pixels; at least 4 x 4 were expected"
+        )
+    return column, notes
+
+
+def _on_white(pixels: np.ndarray) -> np.ndarray:
+    """Images (N, C + 1, H, W), the last channel alpha, laid on white: (N, C, H, W) in the same type."""
+    top = 255.0 if pixels.dtype.kind in "iu" or float(pixels.max()) > 1 else 1.0
+    out = np.empty((len(pixels), pixels.shape[1] - 1, *pixels.shape[2:]), pixels.dtype)
+    for first in range(0, len(pixels), 1024):
+        some = pixels[first : first + 1024].astype(np.float32)
+        laid = top + (some[:, :-1] - top) * (some[:, -1:] / top)
+        out[first : first + 1024] = np.rint(laid) if pixels.dtype.kind in "iu" else laid
+    return out
