@@ -20,6 +20,8 @@ from netwright.data.arrays import column_of, holds_pixels
 from netwright.data.frames import from_any
 
 What = Literal["texts", "images", "rows of a table"]
+_NEVER = {"texts", "images"}
+"""What is never taken one for the other; a column of a table may come alone."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def rows_again(estimator: BaseEstimator, x: Any, spec: InputSpec, what: What, co
     came: What = "rows of a table" if column is None else "texts" if column.name == "text" else "images"
     if came == what == "rows of a table":
         frame = _table(estimator, x, reset=False).frame
-    elif len(columns) == 1 and (column is not None or nw.dependencies.is_into_dataframe(x)):
+    elif len(columns) == 1 and (column is not None or nw.dependencies.is_into_dataframe(x)) and {came, what} != _NEVER:
         frame = from_any(x) if column is None else column.to_frame()
     else:
         raise UsageError(f"X holds {came}, but {type(estimator).__name__} was fitted on {what}; pass {what} again")
