@@ -9,7 +9,7 @@ import numpy as np
 
 from netwright.core.finding import Finding, Table
 from netwright.core.spec import CategoryField
-from netwright.data.batch import Block
+from netwright.data.batch import Batch, Block
 from netwright.data.cells import counted
 from netwright.data.data import PARTS, Data, Part
 from netwright.model import Subject
@@ -47,7 +47,7 @@ def columns(data: Data, parts: tuple[Part, ...] = PARTS) -> list[Column]:
     return found
 
 
-def row_keys(block: Block, *, with_target: bool = False) -> np.ndarray:
+def row_keys(block: Block | Batch, *, with_target: bool = False) -> np.ndarray:
     """A 64-bit hash (N,) of each row's inputs: equal rows, equal keys (-0 equals 0, missing equals missing).
 
     >>> import torch

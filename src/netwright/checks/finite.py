@@ -8,17 +8,20 @@ from collections.abc import Iterator
 
 import torch
 
-from netwright.checks.fresh import objective_of, sealed, some_rows
+from netwright.checks.fresh import affordable, objective_of, sealed, some_rows
 from netwright.core.finding import Finding, Table, Verdict
 from netwright.core.spec import PAD, UNKNOWN, CategoryField, ImageField, NumberField, TextField, VectorField
 from netwright.data.batch import Block, Inputs
 from netwright.model import Subject
 from netwright.train.hooks import outputs_of
 
+ELEMENTS = 1_500_000
+"""Most pixels or tokens of the training rows that are looked at; of tables all rows are."""
+
 
 def predictions_finite(subject: Subject, *, budget_seconds: float = 10.0, seed: int = 0, rows: int = 32) -> Finding:
-    """Whether the outputs are finite on all training rows, and on rows in which one input after the other is at its lowest,
-    its highest, ten spreads beyond, missing, or unknown.
+    """Whether the outputs are finite on all training rows (some thousands of images or texts), and on rows in which one input
+    after the other is at its lowest, its highest, ten spreads beyond, missing, unknown, or empty.
 
     Args:
         subject: recipe or model, and data.
@@ -33,7 +36,9 @@ def predictions_finite(subject: Subject, *, budget_seconds: float = 10.0, seed: 
     with sealed(seed, "predictions-finite"), torch.no_grad():
         net = copy.deepcopy(subject.model.module) if subject.model else subject.fresh(seed)
         block: Block = subject.need("data").block("train")
-        outputs = outputs_of(net, objective, Block(block.x))
+        n = affordable(subject, len(block), elements=ELEMENTS)
+        seen = block if n == len(block) else some_rows(subject, n, seed, "predictions-finite", "all")
+        outputs = outputs_of(net, objective, Block(seen.x))
         wrong_rows = int((~outputs.isfinite().flatten(1).all(1)).sum())
         sample = some_rows(subject, rows, seed, "predictions-finite").x
         tried, wrong, late = 0, [], False
@@ -46,21 +51,22 @@ def predictions_finite(subject: Subject, *, budget_seconds: float = 10.0, seed: 
             if bad.any():
                 wrong.append((field, edge, float(bad.double().mean())))
     verdict: Verdict = "fail" if wrong_rows or wrong else "pass"
+    which = f"all {n:,} training rows" if n == len(block) else f"{n:,} of {len(block):,} training rows"
     if wrong_rows:
-        title = f"outputs are not finite on {wrong_rows:,} of {len(block):,} training rows"
+        title = f"outputs are not finite on {wrong_rows:,} of {n:,} training rows"
     elif wrong:
         title = f"outputs are not finite where {wrong[0][0]} is {wrong[0][1]}" + (
             f", and in {len(wrong) - 1} more cases" if len(wrong) > 1 else ""
         )
     else:
-        title = f"outputs are finite on all {len(block):,} training rows and in {tried} edge cases"
+        title = f"outputs are finite on {which} and in {tried} edge cases"
     return Finding(
         probe="predictions-finite",
         family="checks",
         verdict=verdict,
         title=title + (" (out of time before the last of them)" if late else ""),
         measured={
-            "rows": len(block),
+            "rows": n,
             "rows_not_finite": wrong_rows,
             "edge_cases": tried,
             "edge_cases_not_finite": len(wrong),

@@ -44,6 +44,16 @@ def some_rows(subject: Subject, n: int, seed: int, *names: str | int) -> Batch:
     return block.take(index.sort().values)
 
 
+def affordable(subject: Subject, rows: int, *, elements: int, least: int = 32) -> int:
+    """At most `rows`, and of images, texts and plain tensors no more than hold `elements` pixels, tokens or numbers together.
+
+    A network looks at each of them many times, so that a batch which is nothing for a table takes seconds for images.
+    """
+    x = subject.need("data").block("train").x
+    in_row = sum(t[:1].numel() for name, t in x.items() if name not in ("numbers", "codes"))
+    return rows if not in_row else min(rows, max(least, elements // in_row))
+
+
 def quiet(net: nn.Module) -> nn.Module:
     """The network without dropout and noise: evaluation mode, except that batch norms keep to the statistics of their batch."""
     net.eval()

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from netwright.checks.fresh import dense_gradients, objective_of, quiet, sealed, some_rows, start_of
+from netwright.checks.fresh import affordable, dense_gradients, objective_of, quiet, sealed, some_rows, start_of
 from netwright.core.finding import Cell, Figure, Finding, Series, Table, Verdict
 from netwright.core.seed import generator
+from netwright.core.spec import PAD, UNKNOWN
 from netwright.data.batch import Batch
 from netwright.model import Subject
 
 MAX_ROWS = 200
 """Parameters that a table lists, at most; the dead ones come first."""
+ELEMENTS = 200_000
+"""Most pixels or tokens of a batch."""
 _KERAS_STATE = ("moving_mean", "moving_variance", "seed_generator_state")
 """What Keras on torch keeps among the parameters although nothing is to learn it."""
 
@@ -101,7 +104,7 @@ def gradients_flow(
         subject: recipe or model, and data.
         budget_seconds: not needed, it is a few passes.
         seed: of the network and of the rows.
-        batches, rows: how many, and of which size.
+        batches, rows: how many, and of which size; smaller ones of images and texts.
         largest_ratio: of the root mean square gradients of two weight matrices, above which there is a warning.
 
     Source: Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks".
@@ -118,6 +121,7 @@ def gradients_flow(
         for layer_name, layer in net.named_modules():
             if isinstance(layer, nn.Embedding) and (name := f"{layer_name}.weight".lstrip(".")) in flows:
                 flows[name].rows_reached = torch.zeros(layer.num_embeddings, dtype=torch.bool)
+        rows = affordable(subject, rows, elements=ELEMENTS)
         pool = some_rows(subject, batches * rows, seed, "gradients-flow")
         for first in range(0, len(pool), rows):
             _backward(subject, net, _pick(pool, slice(first, first + rows)))
@@ -177,15 +181,19 @@ def _step(net: nn.Module, size: float = 1e-3) -> None:
 
 
 def _with_holes(subject: Subject, pool: Batch, seed: int) -> Batch | None:
-    """The same rows with a tenth of the numbers missing and a tenth of the categories unknown; None for other inputs."""
+    """The same rows with a tenth of the numbers missing, and a tenth of the categories and of the tokens unknown; None where
+    there are none of these."""
     spec = subject.model.spec if subject.model else subject.need("data").spec
     rng, x = generator(seed, "holes"), dict(pool.x)
-    if not spec.numbers and not spec.categories:
+    if not spec.numbers and not spec.categories and not spec.texts:
         return None
     if spec.numbers:
         x["numbers"] = torch.where(torch.rand(x["numbers"].shape, generator=rng) < 0.1, torch.nan, x["numbers"])
     if spec.categories:
         x["codes"] = torch.where(torch.rand(x["codes"].shape, generator=rng) < 0.1, 0, x["codes"])
+    for name in (tensor for text in spec.texts for tensor in text.tensors if tensor in x):
+        lost = (torch.rand(x[name].shape, generator=rng) < 0.1) & (x[name] != PAD)
+        x[name] = torch.where(lost, UNKNOWN, x[name])
     return Batch(x, pool.y, pool.weight)
 
 

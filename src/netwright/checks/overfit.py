@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netwright.checks.data import row_keys
 from netwright.checks.fresh import (
+    affordable,
     best_constant,
     dense_gradients,
     lowest_possible,
@@ -28,6 +30,8 @@ from netwright.model import Subject
 
 FEW = 4
 """Rows that even a small or a linear network can learn by heart."""
+ELEMENTS = 1_500_000
+"""Most pixels or tokens of the batch."""
 
 
 @dataclass
@@ -69,13 +73,14 @@ def one_batch_overfits(
         subject: recipe or model, and data.
         budget_seconds: a guard; a training that it cuts off is said to be cut off.
         seed: of the network and of the batch.
-        rows: of the batch, all with different inputs. steps: at each rate, at most. rates: tried in turn until one succeeds.
+        rows: of the batch, all with different inputs; fewer of large images.
+        steps: at each rate, at most. rates: tried in turn until one succeeds.
 
     Source: Karpathy (2019); Adam: Kingma and Ba (2015).
     """
     deadline = time.monotonic() + budget_seconds
     with sealed(seed, "one-batch-overfits"):
-        batch = distinct_rows(subject, rows, seed)
+        batch = distinct_rows(subject, affordable(subject, rows, elements=ELEMENTS, least=2 * FEW), seed)
         assert batch.y is not None
         if len(batch) < 2 or len(set(batch.y.flatten().tolist())) < 2:
             title = "there are not two different rows with different targets to learn"
@@ -111,8 +116,7 @@ def distinct_rows(subject: Subject, n: int, seed: int) -> Batch:
     """Training rows with pairwise different inputs, the classes in turn (or values as they come)."""
     pool = some_rows(subject, max(1024, 8 * n), seed, "one-batch")
     assert pool.y is not None
-    flat = torch.cat([v.flatten(1).double() for _, v in sorted(pool.x.items())], 1).nan_to_num(nan=1e300)
-    _, first = np.unique(flat.numpy(), axis=0, return_index=True)
+    _, first = np.unique(row_keys(pool), return_index=True)
     first.sort()
     y = pool.y[torch.from_numpy(first)]
     if not y.is_floating_point():

@@ -10,7 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from netwright.checks.fresh import dense_gradients, objective_of, price, recipe_of, sealed, some_rows, start_of
+from netwright.checks.fresh import (
+    affordable,
+    dense_gradients,
+    objective_of,
+    price,
+    recipe_of,
+    sealed,
+    some_rows,
+    start_of,
+)
 from netwright.core.finding import Cell, Figure, Finding, Series, Verdict
 from netwright.core.seed import derive, generator
 from netwright.data.batch import Batch, Block
@@ -22,6 +31,11 @@ _RULE = (
     "the highest stable rate is the last before the smoothed loss gives back half of what it had gained, "
     "the suggested one a tenth of it"
 )
+
+
+HELD_ELEMENTS = 100_000
+"""Most pixels or tokens of the rows on which the loss is measured."""
+_FEWEST = 32
 
 
 @dataclass(frozen=True)
@@ -87,18 +101,23 @@ def learning_rate_range(
 
     Args:
         subject: recipe or model, and data.
-        budget_seconds: a guard; a test that it cuts off judges the rates that it reached.
+        budget_seconds: decides, with the time that one step takes, how many runs and steps there are; and a guard: a test that
+            it cuts off judges the rates that it reached.
         seed: of networks and batches.
-        runs: with other networks and batches. steps: from `low` to `high`.
+        runs: with other networks and batches, at most. steps: from `low` to `high`, at most.
         rows: of a batch, at most, and of the rows on which the loss is measured.
 
     Source: Smith (2017), "Cyclical Learning Rates for Training Neural Networks", section 3.3.
     """
     recipe = recipe_of(subject)
     settings = recipe.training if recipe else Training()
-    deadline, rates = time.monotonic() + budget_seconds, [float(r) for r in np.geomspace(low, high, steps)]
+    deadline = time.monotonic() + budget_seconds
     tests: list[RangeTest] = []
     with sealed(seed, "learning-rate-range"):
+        affords = budget_seconds / _seconds_per_step(subject, settings, rows, seed)
+        runs = min(runs, max(1, int(affords / steps)))
+        steps, low = (steps, low) if affords >= steps else (max(_FEWEST, int(affords)), 10 * low)
+        rates = [float(r) for r in np.geomspace(low, high, steps)]
         for run in range(runs):
             start = start_of(subject, derive(seed, "range", run))
             tests.append(range_test(subject, start.net, settings, rates, rows, derive(seed, "range", run), deadline))
@@ -135,6 +154,15 @@ def learning_rate_range(
     )
 
 
+def _seconds_per_step(subject: Subject, settings: Training, rows: int, seed: int) -> float:
+    """What a step and its measurement take, with some air: the second of two, for the first one warms up."""
+    start = start_of(subject, derive(seed, "range", "clock"))
+    range_test(subject, start.net, settings, [0.0], rows, seed)
+    began = time.monotonic()
+    range_test(subject, start.net, settings, [0.0], rows, seed)
+    return 0.7 * (time.monotonic() - began)  # two measurements in one step, where a long test has one
+
+
 def range_test(
     subject: Subject,
     net: nn.Module,
@@ -148,7 +176,7 @@ def range_test(
     block: Block = subject.need("data").block("train")
     size = min(settings.batch_size, rows, len(block))
     draws = generator(seed, "range-batches")
-    held = some_rows(subject, rows, seed, "range-held")
+    held = some_rows(subject, affordable(subject, rows, elements=HELD_ELEMENTS, least=64), seed, "range-held")
     objective, optimizer = objective_of(subject), optim.build(net, settings)
     start, losses = _loss(subject, net, held), []
     for rate in rates:
@@ -198,6 +226,12 @@ def _judge(found: RangeTest, planned: float | None) -> tuple[Verdict, str, str]:
     reach = f"stable up to {highest:.2g}" + ("" if end is not None else ", the highest tried")
     if not math.isfinite(found.start):
         return "warn", f"the loss is {found.start} before the first step", "See the check of the loss at the start."
+    if found.late and found.gain < 0.02:
+        return (
+            "info",
+            f"out of time at rate {found.rates[-1]:.2g}, before the loss fell",
+            "Give the check more seconds.",
+        )
     if found.gain < 0.02:
         todo = "Run the other checks first; if they pass, try more steps or another optimiser."
         return "warn", f"no learning rate from {found.rates[0]:.1g} to {found.rates[-1]:.2g} makes the loss fall", todo

@@ -7,9 +7,21 @@ import math
 import torch
 from torch import Tensor
 
-from netwright.checks.fresh import best_constant, objective_of, price, quiet, sealed, some_rows, start_of
+from netwright.checks.fresh import (
+    affordable,
+    best_constant,
+    objective_of,
+    price,
+    quiet,
+    sealed,
+    some_rows,
+    start_of,
+)
 from netwright.core.finding import Finding, Verdict
 from netwright.model import Subject
+
+ELEMENTS = 400_000
+"""Most pixels or tokens of the rows that are looked at."""
 
 
 def loss_at_start(
@@ -31,14 +43,14 @@ def loss_at_start(
         subject: recipe or model, and data.
         budget_seconds: not needed, it is one pass.
         seed: of the fresh network and of the rows.
-        rows: training rows, at most.
+        rows: training rows, at most; fewer of images and texts, whose elements are bounded too.
         below, above: tolerances, as shares of the larger of the two values; an ordinary initialisation costs a little more.
 
     Source: Karpathy (2019).
     """
     with sealed(seed, "loss-at-start"):
         start = start_of(subject, seed)
-        batch = some_rows(subject, rows, seed, "loss-at-start")
+        batch = some_rows(subject, affordable(subject, rows, elements=ELEMENTS), seed, "loss-at-start")
         assert batch.y is not None
         with torch.no_grad():
             outputs = objective_of(subject).predict(quiet(start.net), batch.x)
