@@ -11,13 +11,14 @@ import torch
 from sklearn.neighbors import KNeighborsRegressor
 
 from netwright.baselines.entries import BASELINES
-from netwright.baselines.images import Neighbours, nearest_neighbours, pixel_features, shrink, shrunk_size
+from netwright.baselines.images import Neighbours, nearest_neighbours, pixel_features
 from netwright.baselines.tables import describe, fit_baseline, rows_of
 from netwright.baselines.task import Rows, Task, matrix
 from netwright.core.errors import UsageError
 from netwright.core.seed import numpy_generator
 from netwright.data.data import PARTS, Data
 from netwright.data.encode import fit_inputs, fit_target
+from netwright.data.shrink import shrink, shrunk_size
 from netwright.losses.metrics import score
 
 IMAGES = [name for name, entry in BASELINES.items() if entry.fits(kind="image", task="classes")]

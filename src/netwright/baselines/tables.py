@@ -108,20 +108,13 @@ def fit_baseline(name: str, data: Data, *, seed: int = 0, budget_seconds: float 
 def rows_of(data: Data, part: Part) -> Rows:
     """The rows of one part as classic methods see them."""
     x = data.block(part).x
-    rows = _rows(x, data, raw_texts(data, part))
+    rows = _rows(x, data, data.texts(part))
     return Rows(rows.x, data.y(part), part_weight(data, part), rows.texts, rows.pixels)
 
 
 def _rows(x: Inputs, data: Data, texts: Mapping[str, Sequence[str]]) -> Rows:
     """Encoded rows and their raw texts, without target."""
     return Rows(matrix(x, data.spec), texts=texts, pixels={f.name: x[f.name] for f in data.spec.images})
-
-
-def raw_texts(data: Data, part: Part) -> dict[str, list[str]]:
-    """The texts of one part as they were written, by column; put together from their words where the rows came as tensors."""
-    if data.frame is None:
-        return _decoded(data.block(part).x, data)
-    return {t.name: texts_of(data.frame[t.name][data.split[part]]) for t in data.spec.texts}
 
 
 def _decoded(x: Inputs, data: Data) -> dict[str, list[str]]:

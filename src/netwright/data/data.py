@@ -17,6 +17,7 @@ from netwright.core.spec import InputSpec, TargetSpec
 from netwright.data.batch import Block, Inputs
 from netwright.data.encode import decode_inputs, encode_inputs, encode_target
 from netwright.data.images import is_images
+from netwright.data.text import decode_words, texts_of
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
@@ -60,6 +61,13 @@ class Data:
         if self.frame is None:
             return decode_inputs(self.block(part).x, self.spec)
         return self.frame[self.split[part]]
+
+    def texts(self, part: Part) -> dict[str, list[str]]:
+        """The texts of one part as they were written, by column (put together from their words where there is no frame)."""
+        if self.frame is None:
+            x = self.block(part).x
+            return {t.name: decode_words(x[t.tensors[0]].cpu().numpy(), t) for t in self.spec.texts}
+        return {t.name: texts_of(self.frame[t.name][self.split[part]]) for t in self.spec.texts}
 
     def block(self, part: Part) -> Block:
         """The encoded rows of one part (encoded once)."""

@@ -66,6 +66,9 @@ def _lacks(entry: Entry, subject: Subject) -> str:
     spec = subject.data.spec if subject.data else subject.model.spec if subject.model else None
     if target and spec and not entry.fits(kind=spec.kind, task=target.task):
         return f"it is for {', '.join(entry.kinds + entry.tasks)}, not for {spec.kind} with {target.task}"
+    for what in ("images", "texts"):
+        if what in entry.needs and spec and not getattr(spec, what):
+            return f"it needs a column of {what}"
     return ""
 
 
