@@ -98,7 +98,7 @@ class Model:
         """Number of trainable numbers."""
         return sum(p.numel() for p in self.module.parameters() if p.requires_grad)
 
-    def outputs(self, x: Inputs, batch_size: int = 8192) -> Tensor:
+    def outputs(self, x: Inputs, batch_size: int | None = None) -> Tensor:
         """Raw outputs (N, n_out) in evaluation mode, without gradient."""
         return outputs_of(self.module, self.objective, Block(x), batch_size=batch_size)
 

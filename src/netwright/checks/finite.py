@@ -89,6 +89,12 @@ def _edges(subject: Subject, sample: Inputs, everything: Inputs) -> Iterator[tup
     """Rows with one field at an edge: (field, edge, inputs)."""
     spec = subject.model.spec if subject.model else subject.need("data").spec
     for field in spec.fields:
+        if isinstance(field, TextField) and subject.model and subject.model.encoder:
+            others = (
+                len(next(iter(sample.values()))) - 1
+            )  # beside a text that is not empty, or there might be no position
+            yield field.name, "empty", subject.model.encode([*[""] * others, "a"])
+            continue
         if isinstance(field, TextField):
             for edge, token in (("empty", PAD), ("of unknown words", UNKNOWN)):
                 yield field.name, edge, {**sample, **{n: torch.full_like(sample[n], token) for n in field.tensors}}

@@ -20,6 +20,9 @@ from netwright.train.checkpoint import save_checkpoint
 from netwright.train.objectives import Objective
 from netwright.train.state import State
 
+AT_ONCE = 1 << 20
+"""Pixels, tokens or numbers that a network is shown at once in evaluation: it holds each of them many times over."""
+
 
 class Quiet:
     """A hook that does nothing: the base of those that act on a few occasions."""
@@ -86,9 +89,12 @@ def outputs_of(
     objective: Objective,
     block: Block,
     weights: dict[str, Tensor] | None = None,
-    batch_size: int = 8192,
+    batch_size: int | None = None,
 ) -> Tensor:
-    """Outputs of a network, in evaluation mode, on a block of rows; with other weights than its own where given."""
+    """Outputs of a network, in evaluation mode, on a block of rows; with other weights than its own where given.
+
+    Without a batch size as many rows go at once as hold `AT_ONCE` pixels, tokens or numbers, at most 8,192.
+    """
 
     class _With(torch.nn.Module):
         def forward(self, x: Any) -> Any:
@@ -97,6 +103,9 @@ def outputs_of(
     was_training = net.training
     net.eval()
     called = _With()
+    if batch_size is None:
+        in_row = sum(tensor[:1].numel() for tensor in block.take(torch.arange(min(1, len(block)))).x.values())
+        batch_size = max(16, min(8192, AT_ONCE // max(in_row, 1)))
     parts = torch.split(torch.arange(len(block)), batch_size)
     outputs = torch.cat([objective.predict(called, block.take(part).x) for part in parts])
     net.train(was_training)
