@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -72,10 +73,18 @@ def load_checkpoint(path: Path, state: State) -> None:
         )
     try:
         _restore(state, tensors, values)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(
             f"{path} does not fit this network ({error}); remove it to start this training afresh"
         ) from error
+
+
+def laid_out(tensor: Tensor, like: Tensor | None) -> Tensor:
+    """The same values in the memory layout of `like`, where shapes agree: a file holds rows first, but fused optimisers walk
+    through a weight and what they remember of it in the order of memory, and images are fastest with channels last."""
+    if like is None or tensor.shape != like.shape:
+        return tensor
+    return torch.empty_like(like, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
 
 
 def _restore(state: State, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -84,13 +93,15 @@ def _restore(state: State, tensors: dict[str, Tensor], values: dict[str, Any]) -
         part, _, rest = name.partition("/")
         parts[part][rest] = tensor
     state.net.load_state_dict(parts["net"])
-    state.tensors = parts["hook"]
+    own = {**dict(state.net.named_buffers()), **dict(state.net.named_parameters())}
+    state.tensors = {name: laid_out(tensor, own.get(name.partition("/")[2])) for name, tensor in parts["hook"].items()}
     for player, optimizer in state.optimizers.items():
+        learned = [p for group in optimizer.param_groups for p in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             owner, index, slot = name.rsplit("/", 2)
             if owner == player:
-                slots.setdefault(int(index), {})[slot] = tensor
+                slots.setdefault(int(index), {})[slot] = laid_out(tensor, learned[int(index)])
         optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     state.step, state.epoch, state.stop = values["step"], values["epoch"], values["stop"]
     state.history, state.values = History(values["history"]), values["values"]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from netwright.core.seed import generator
 from netwright.data.batch import Block
 from netwright.losses.loss import Loss
 from netwright.losses.metrics import greater_is_better, score
@@ -22,6 +23,9 @@ from netwright.train.state import State
 
 AT_ONCE = 1 << 20
 """Pixels, tokens or numbers that a network is shown at once in evaluation: it holds each of them many times over."""
+
+MEASURED = 10_000
+"""Training rows whose error is measured after an epoch: their share of errors is known to half a percent."""
 
 
 class Quiet:
@@ -43,7 +47,8 @@ class Quiet:
 class Average(Quiet):
     """Exponential moving average of the weights, a <- decay * a + (1 - decay) * w after each step.
 
-    The decay starts small, min(decay, (1 + step) / (10 + step)), so that early weights are forgotten.
+    The decay starts small, min(decay, (1 + step) / (10 + step)), so that early weights are forgotten. Running means and
+    variances of batch norms are averaged alike: those of the present weights would not fit averaged ones.
 
     Source: Polyak and Juditsky (1992); in this form Tarvainen and Valpola (2017).
     """
@@ -54,19 +59,31 @@ class Average(Quiet):
     def on_start(self, state: State) -> None:
         """Begin at the present weights, unless a checkpoint brought an average along."""
         if not state.group("average"):
-            state.tensors |= {f"average/{k}": p.detach().clone() for k, p in state.net.named_parameters()}
+            state.tensors |= {f"average/{k}": v.clone() for k, v in averaged(state.net).items()}
 
     @torch.no_grad()
     def on_step(self, state: State) -> None:
         """Move the average."""
         decay = min(self.decay, (1 + state.step) / (10 + state.step))
-        names = [k for k, _ in state.net.named_parameters()]
-        averages = [state.tensors[f"average/{k}"] for k in names]
-        torch._foreach_lerp_(averages, [p.detach() for p in state.net.parameters()], 1 - decay)
+        present = averaged(state.net)
+        torch._foreach_lerp_([state.tensors[f"average/{k}"] for k in present], list(present.values()), 1 - decay)
+
+
+def averaged(net: torch.nn.Module) -> dict[str, Tensor]:
+    """What an average is kept of, as it is now: parameters, and the running statistics of batch norms."""
+    statistics = {
+        f"{name}.{kind}".removeprefix("."): value
+        for name, layer in net.named_modules()
+        if isinstance(layer, torch.nn.modules.batchnorm._NormBase)
+        for kind, value in (("running_mean", layer.running_mean), ("running_var", layer.running_var))
+        if value is not None
+    }
+    return {**{k: p.detach() for k, p in net.named_parameters()}, **statistics}
 
 
 def current_weights(state: State) -> dict[str, Tensor]:
-    """The weights that would be handed out now: the average where one is kept, else the network's."""
+    """The weights that would be handed out now: the average where one is kept (with its running statistics), else the
+    network's."""
     return state.group("average") or {k: p.detach() for k, p in state.net.named_parameters()}
 
 
@@ -121,16 +138,30 @@ def error_of(loss: Loss, outputs: Tensor, y: Tensor) -> float:
     return ((prediction.double() - y) ** 2).mean().item() / max(y.var(correction=0).item(), 1e-30)
 
 
+def some_of(block: Block, n: int) -> Block:
+    """The block, or `n` rows of it, always the same, where it has more.
+
+    >>> len(some_of(Block({"x": torch.zeros(30, 2)}), 20))
+    20
+    """
+    if len(block) <= n:
+        return block
+    some = block.take(torch.randperm(len(block), generator=generator(0, "rows to measure"))[:n].sort().values)
+    return Block(some.x, some.y, some.weight)
+
+
 class Evaluate(Quiet):
     """Adds to each epoch's row: `valid_loss`, the metric as `valid_<metric>`, and, if asked, `train_error`.
 
     Args:
         valid: validation rows. loss: their price. metric: the metric that drives choices.
-        train: training rows, where their error is to be measured in evaluation mode.
+        train: training rows, where their error is to be measured in evaluation mode: of 10,000 of them where there are more,
+            the same ones each time.
     """
 
     def __init__(self, objective: Objective, valid: Block, loss: Loss, metric: str, train: Block | None = None) -> None:
-        self.objective, self.valid, self.loss, self.metric, self.train = objective, valid, loss, metric, train
+        self.objective, self.valid, self.loss, self.metric = objective, valid, loss, metric
+        self.train = None if train is None else some_of(train, MEASURED)
 
     def on_epoch(self, state: State) -> None:
         """Measure."""

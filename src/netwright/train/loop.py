@@ -16,6 +16,7 @@ from netwright.data.batch import Source
 from netwright.train import optim
 from netwright.train.checkpoint import load_checkpoint
 from netwright.train.objectives import Objective
+from netwright.train.precision import computing
 from netwright.train.settings import Training
 from netwright.train.state import Hook, State
 
@@ -69,7 +70,8 @@ def train(
                 rng.manual_seed(derive(seed, "objective", state.step))
                 rate = optim.rate_at(state.step, state.total_steps, settings)
                 for name, player in players.items():
-                    loss = objective.step(net, batch, rng)[name].mean()
+                    with computing(settings.precision):
+                        loss = objective.step(net, batch, rng)[name].mean()
                     _update(state, player, state.optimizers[name], loss, rate)
                 state.step += 1
                 for hook in hooks:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from netwright.data.batch import Batch, Inputs
 from netwright.losses.loss import Loss
+from netwright.train.precision import widened
 
 Perturb = Callable[[nn.Module, Batch, torch.Generator], Batch]
 """Changes a batch before it is learned from: noise, augmentation, or the worst case within a distance."""
@@ -49,7 +50,7 @@ class Supervised:
         if self.perturb is not None:
             batch = self.perturb(net, batch, rng)
         assert batch.y is not None, "supervised training needs a target"
-        return {"net": self.loss.values(net(batch.x), batch.y, weight=batch.weight)}
+        return {"net": self.loss.values(widened(net(batch.x)), batch.y, weight=batch.weight)}
 
     def predict(self, net: nn.Module, x: Inputs) -> Tensor:
         """The network's output."""

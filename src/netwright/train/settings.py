@@ -7,9 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from netwright.core.frozen import Frozen
-
-
-Precision = Literal["float32", "bfloat16"]
+from netwright.train.precision import Precision
 
 
 class Training(Frozen):
@@ -27,7 +25,8 @@ class Training(Frozen):
         average: decay of the moving average of weights; None for none.
         patience: epochs without a better validation metric after which to stop; None never stops early.
         stop_error: stop when the training error is at most this; None never.
-        precision: of forward and backward passes in training ("bfloat16" under autocast); evaluation is in float32.
+        precision: of convolutions and matrix products in training, forwards and backwards; weights, the loss and all
+            evaluation are in float32. "bfloat16" pays where the processor computes it by itself.
     """
 
     epochs: int = Field(default=20, ge=1)

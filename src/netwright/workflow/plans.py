@@ -18,8 +18,7 @@ from netwright.data.data import Data
 from netwright.recipes.recipe import Recipe
 from netwright.train.hooks import Clock
 from netwright.train.loop import train
-from netwright.train.precision import native_bfloat16
-from netwright.train.settings import Precision
+from netwright.train.precision import Precision, native_bfloat16
 from netwright.workflow.bench import Trial
 
 EPOCHS_OF_A_TRIAL = 6
