@@ -1,4 +1,4 @@
-"""Scikit-learn shells over Recipe -> Model: `Classifier` and `Regressor` fit frames or arrays."""
+"""Scikit-learn shells over Recipe -> Model: `Classifier` and `Regressor` fit frames, arrays, images and texts."""
 
 from __future__ import annotations
 
@@ -188,10 +188,17 @@ def _counted(given: Given, weight: np.ndarray) -> Given:
 
 
 class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
-    """A network that classifies rows of a table, with calibrated probabilities.
+    """A network that classifies rows of a table, images or texts, with calibrated probabilities.
+
+    X is a table (a frame of pandas, polars or pyarrow, a dictionary of columns, an array (N, P); columns of text and of images among
+    them), images (an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of at least 4 x 4 pixels, or a list of such arrays or
+    of pillow images, all of one size: whole numbers from 0 to 255 as bytes, all else as fractions), or texts (a list, an array or a
+    series of strings). Smaller arrays of three or four dimensions are refused.
 
     Args:
-        template: an entry of `netwright list templates`, a function (spec, target) -> nn.Module, or None for the designed one.
+        template: an entry of `netwright list templates`, a function (spec, target) -> nn.Module, or None for the designed one. The
+            module takes the mapping of raw tensors, or one tensor: standardised pixels (N, C, H, W), ids of words (N, T) int64,
+            or the standardised table (N, P); see `netwright.recipes.custom.OneTensor`.
         options: of a named (or the designed) template, such as {"width": 64}.
         epochs, batch_size, learning_rate, weight_decay, dropout: of the training; None for designed values.
         validation_fraction: share of rows, stratified, that choose the epoch and calibrate; with fewer than 16 of them
@@ -211,6 +218,19 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     >>> net = Classifier(epochs=5, random_state=0).fit(x, np.where(x[:, 0] > 0, "high", "low"))
     >>> net.predict([[0.9], [-0.9]]).tolist(), net.predict_proba(x).shape
     (['high', 'low'], (80, 2))
+
+    Texts, and images with a network of one's own:
+
+    >>> texts = ["a superb film", "an awful film"] * 40
+    >>> Classifier(epochs=5, random_state=0).fit(texts, [1, 0] * 40).predict(["superb", "awful"]).tolist()
+    [1, 0]
+    >>> images = np.random.default_rng(0).integers(0, 256, (80, 8, 8), dtype=np.uint8)
+    >>> images[::2, :, :4] //= 4  # every other one is dark on the left
+    >>> def template(spec, target):
+    ...     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, target.n_out))
+    >>> net = Classifier(template=template, epochs=10, random_state=0).fit(images, ["dark", "bright"] * 40)
+    >>> net.score(images, ["dark", "bright"] * 40) > 0.9
+    True
     """
 
     def __init__(
@@ -253,10 +273,11 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     classes_: np.ndarray
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train on rows X (a frame or an array (N, P)) and labels y (N,): strings, integers, booleans or whole floats.
+        """Train on rows X (a table, images or texts) and labels y (N,): strings, integers, booleans or whole floats.
 
         Raises:
             ValueError: y is no column of labels, or holds one class only.
+            DataError: images of several sizes, with pixels that are no finite numbers, or whole numbers beyond 0 to 255.
         """
         given, labels = self._read(X), labels_given(y, self)
         check_classification_targets(labels)
@@ -294,7 +315,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
 
 class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
-    """A network that predicts a number from rows of a table, with intervals.
+    """A network that predicts a number from rows of a table, images or texts, with intervals. X is as of `Classifier`.
 
     Args:
         template, options, epochs, batch_size, learning_rate, weight_decay, dropout, validation_fraction, patience, random_state,
@@ -311,10 +332,11 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train on rows X (a frame or an array (N, P)) and values y (N,).
+        """Train on rows X (a table, images or texts) and values y (N,).
 
         Raises:
             ValueError: y is no column of finite numbers.
+            DataError: images that are none; see `Classifier.fit`.
         """
         given = self._read(X)
         values = check_array(labels_given(y, self), ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
