@@ -9,6 +9,7 @@ from netwright.checks.data import columns
 from netwright.core.finding import Figure, Finding, Series, Table
 from netwright.data.cells import counted, to_labels
 from netwright.data.data import PARTS, Data
+from netwright.data.images import is_images
 from netwright.data.infer import guess_kind
 from netwright.model import Subject
 
@@ -33,7 +34,7 @@ def constant_columns(subject: Subject, *, budget_seconds: float, seed: int) -> F
             rows.append((column.name, value_text, float(counts.max() / counts.sum()), len(values), True))
     for name in _left_out(data):
         cells = data.part("train")[name]
-        if cells.n_unique() == 1:
+        if not is_images(cells) and cells.n_unique() == 1:
             rows.append((name, str(cells[0])[:40], 1.0, 1, False))
     constant = [r[0] for r in rows if r[3] == 1 and r[4]]
     nearly = [r[0] for r in rows if r[3] > 1]
@@ -81,8 +82,9 @@ def identifier_columns(subject: Subject, *, budget_seconds: float, seed: int) ->
     data: Data = subject.need("data")
     frame = pl.concat([data.part(part) for part in PARTS], how="vertical_relaxed") if data.frame is None else data.frame
     rows = []
+    seen = {f.name for f in data.spec.fields if f.kind in ("image", "text")}
     for column in frame.iter_columns():
-        if column.name != data.target.name:
+        if column.name != data.target.name and column.name not in seen and not is_images(column):
             guess = guess_kind(column)
             if guess.kind == "identifier":
                 rows.append((column.name, guess.reason, column.name in data.spec.names))
@@ -120,6 +122,9 @@ def missing_cells(subject: Subject, *, budget_seconds: float, seed: int) -> Find
     for category in data.spec.categories:
         counts = [to_labels(data.part(part)[category.name]).null_count() for part in PARTS]
         rows.append((category.name, *_shares(counts, sizes)))
+    for text in data.spec.texts:
+        counts = [sum(not cell.strip() for cell in data.texts(part)[text.name]) for part in PARTS]
+        rows.append((text.name, *_shares(counts, sizes)))
     share = sum(s * n for r in rows for s, n in zip(r[1:], sizes, strict=True)) / max(sum(sizes) * len(rows), 1)
     rows = sorted((r for r in rows if any(r[1:])), key=lambda r: -max(r[1:]))
     differ = [r[0] for r in rows if _differ(r[1], sizes[0], r[3], sizes[2])]
@@ -268,7 +273,7 @@ def target_shape(subject: Subject, *, budget_seconds: float, seed: int) -> Findi
 
 def few_rows(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:
     """Rows for each class in each part, and training rows for each column; warns below 20 rows of a class in training or test
-    and below 10 training rows (of the rarest class) a column."""
+    and, in a table, below 10 training rows (of the rarest class) a column."""
     data: Data = subject.need("data")
     n_columns, n_train, n_test = len(data.spec.fields), len(data.block("train")), len(data.block("test"))
     said: list[str] = []
@@ -289,6 +294,14 @@ def few_rows(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:
     elif n_test < FEW_PER_CLASS:
         said.append(f"{counted(n_test, 'test row')}")
     per_column = rarest / max(n_columns, 1)
+    is_table = data.spec.kind in ("table", "vector")
+    enough_for = (
+        counted(n_columns, "column")
+        if is_table
+        else "a numeric target"
+        if data.target.is_number
+        else counted(data.target.n_out, "class")
+    )
     if per_column < 10 and data.spec.kind == "table":
         of = "" if data.target.is_number else " of the rarest class"
         said.append(f"{per_column:.1f} training rows{of} for each of {counted(n_columns, 'column')}")
@@ -298,16 +311,18 @@ def few_rows(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:
         verdict="warn" if said else "pass",
         title="; ".join(said)
         if said
-        else f"{n_train:,} training rows and {n_test:,} test rows are enough for {counted(n_columns, 'column')}",
+        else f"{n_train:,} training rows and {n_test:,} test rows are enough for {enough_for}",
         measured={
             "train_rows": n_train,
             "test_rows": n_test,
             "rarest_class_rows": rarest,
-            "rows_per_column": round(per_column, 3),
-        },
-        expected=f"{FEW_PER_CLASS} rows of each class in training and test, 10 training rows a column",
+        }
+        | ({"rows_per_column": round(per_column, 3)} if is_table else {}),
+        expected=f"{FEW_PER_CLASS} rows of each class in training and test"
+        + (", 10 training rows a column" if is_table else ""),
         why="With few rows a network learns them by heart, and the test score has a wide interval.",
-        todo="Merge rare classes, leave columns out, or get more rows; trust the intervals of the scores more than the scores."
+        todo=f"Merge rare classes, {'leave columns out, ' if is_table else ''}or get more rows; trust the intervals of the scores "
+        "more than the scores."
         if said
         else "",
         tables=(Table(title="Rows of each class, rarest first", columns=("class", *PARTS), rows=tuple(rows[:50])),)

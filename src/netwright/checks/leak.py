@@ -91,7 +91,7 @@ def leak(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:
     """
     data: Data = subject.need("data")
     rng = numpy_generator(seed, "leak")
-    keep = {part: _sample(len(data.block(part)), rng) for part in ("train", "valid")}
+    keep = {part: sampled(len(data.block(part)), rng) for part in ("train", "valid")}
     y, z = data.y("train")[keep["train"]], data.y("valid")[keep["valid"]]
     rows: list[tuple[str, float]] = []
     pairs = list(zip(columns(data, ("train",)), columns(data, ("valid",)), strict=True))
@@ -102,14 +102,14 @@ def leak(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:
         if rows and time.monotonic() - began > budget_seconds:
             break
         fitted = Column(train.name, train.values[keep["train"]], train.n_codes)
-        prediction = _alone(
+        prediction = alone(
             fitted,
             y,
             valid.values[keep["valid"]],
             0 if data.target.is_number else data.target.n_out,
             derive(seed, "leak"),
         )
-        rows.append((train.name, _r2(z, prediction) if data.target.is_number else mean_auc(z, prediction)))
+        rows.append((train.name, r2_of(z, prediction) if data.target.is_number else mean_auc(z, prediction)))
     rows.sort(key=lambda r: -r[1])
     return _leak_finding(data, rows, len(pairs) - len(rows), len(z))
 
@@ -160,7 +160,7 @@ def _leak_finding(data: Data, rows: list[tuple[str, float]], n_skipped: int, n_v
     )
 
 
-def _alone(train: Column, y: np.ndarray, valid: np.ndarray, n_classes: int, seed: int) -> np.ndarray:
+def alone(train: Column, y: np.ndarray, valid: np.ndarray, n_classes: int, seed: int) -> np.ndarray:
     """Predictions from one column: class shares (N, C), or values (N,) where `n_classes` is 0."""
     if train.n_codes:
         by_category: np.ndarray = _means(train, y, n_classes)[valid]
@@ -237,12 +237,12 @@ def mean_auc(y: np.ndarray, probability: np.ndarray) -> float:
     return float(np.mean(areas)) if areas else 0.5
 
 
-def _r2(y: np.ndarray, prediction: np.ndarray) -> float:
+def r2_of(y: np.ndarray, prediction: np.ndarray) -> float:
     spread = ((y - y.mean()) ** 2).sum()
     return float(1 - ((y - prediction) ** 2).sum() / spread) if spread > 0 else 0.0
 
 
-def _sample(n: int, rng: np.random.Generator) -> np.ndarray:
+def sampled(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.arange(n) if n <= _MAX_ROWS else np.sort(rng.choice(n, _MAX_ROWS, replace=False))
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from netwright.checks.data import Column, columns
 from netwright.checks.leak import mean_auc
+from netwright.checks.properties import properties
 from netwright.core.finding import Finding, Table
 from netwright.core.seed import derive, numpy_generator
-from netwright.data.data import Data
+from netwright.data.data import Data, Part
+from netwright.data.shrink import shrink
 from netwright.model import Subject
 
 _MAX_ROWS = 6_000
+_LONGEST = 10_000
 FAR = 0.1
 """Distance of two distributions (0 to 1) from which a column counts as moved."""
 RARE = 10
+SIDES: tuple[Part, Part] = ("train", "test")
+PIXELS, TOPICS = 64, 16
+"""What a classifier is given of an image and of a text."""
 
 
 def shift(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:
@@ -23,13 +30,17 @@ def shift(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:
     numbers, total variation for categories), and the share of test cells whose category training never saw, against the
     share that is to be expected (of categories with one training row: Good, 1953).
 
+    Images are given to the classifier as 64 shrunk pixels, texts as 16 directions of their TF-IDF; their simple properties
+    (brightness, length, ...) count as columns.
+
     Warns where the AUC is above 0.55 by more than three standard errors, a column has moved by 0.1 and more than chance, or
     5 % of the test cells are new and twice as many as expected. Categories with fewer than 10 training rows count as one.
     """
     data: Data = subject.need("data")
-    pairs = list(zip(columns(data, ("train",)), columns(data, ("test",)), strict=True))
+    sides = [columns(data, (part,)) + properties(data, part) for part in SIDES]
+    pairs = list(zip(*sides, strict=True))
     rows = sorted((_distance(a, b, len(pairs)) for a, b in pairs), key=lambda r: -r[1])
-    auc, error = _told_apart(pairs, seed)
+    auc, error = _told_apart(data, pairs, seed)
     moved = [r[0] for r in rows if r[3]]
     unseen = [r[0] for r in rows if r[4] >= 0.05 and r[4] > 2 * r[5]]
     apart = auc - 3 * error > 0.55
@@ -95,7 +106,7 @@ def _common(codes: np.ndarray, train_counts: np.ndarray) -> np.ndarray:
     return common
 
 
-def _told_apart(pairs: list[tuple[Column, Column]], seed: int) -> tuple[float, float]:
+def _told_apart(data: Data, pairs: list[tuple[Column, Column]], seed: int) -> tuple[float, float]:
     """AUC of telling test rows from training rows on rows that the classifier did not learn on, and its standard error."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -103,14 +114,15 @@ def _told_apart(pairs: list[tuple[Column, Column]], seed: int) -> tuple[float, f
         return 0.5, 0.0
     rng = numpy_generator(seed, "shift")
     known = [np.bincount(a.values, minlength=a.n_codes) if a.n_codes else None for a, _ in pairs]
+    keep = [rng.permutation(len(column.values))[:_MAX_ROWS] for column in pairs[0]]
     sides = []
     for side in (0, 1):
-        keep = rng.permutation(len(pairs[0][side].values))[:_MAX_ROWS]
-        cells = [pair[side].values[keep] for pair in pairs]
+        cells = [pair[side].values[keep[side]] for pair in pairs]
         sides.append(
             np.stack([c.astype(float) if k is None else _common(c, k) for c, k in zip(cells, known, strict=True)], 1)
         )
     x, y = np.concatenate(sides), np.repeat([0, 1], [len(s) for s in sides])
+    x = np.concatenate([x, *_pixels(data, keep), *_topics(data, keep, derive(seed, "shift"))], 1)
     half = rng.permutation(len(x)) % 2 == 0
     n, m = (int(((y == side) & ~half).sum()) for side in (0, 1))
     if min(n, m) < 10 or len(np.unique(y[half])) < 2:
@@ -120,3 +132,30 @@ def _told_apart(pairs: list[tuple[Column, Column]], seed: int) -> tuple[float, f
     )
     probability = model.fit(x[half], y[half]).predict_proba(x[~half])
     return mean_auc(y[~half], probability), float(np.sqrt((n + m + 1) / (12 * n * m)))
+
+
+def _pixels(data: Data, keep: list[np.ndarray]) -> list[np.ndarray]:
+    """Shrunk pixels of the kept rows of both sides, for each image field."""
+    found = []
+    for image in data.spec.images:
+        both = [data.block(part).x[image.name][torch.from_numpy(k)] for part, k in zip(SIDES, keep, strict=True)]
+        found.append(np.concatenate([shrink(pixels, PIXELS) for pixels in both]))
+    return found
+
+
+def _topics(data: Data, keep: list[np.ndarray], seed: int) -> list[np.ndarray]:
+    """The directions in which TF-IDF of words spreads most over the kept rows of both sides together, for each text field."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    found = []
+    parts = [data.texts(part) for part in SIDES]
+    for text in data.spec.texts:
+        cells = [part[text.name][i][:_LONGEST] for part, k in zip(parts, keep, strict=True) for i in k]
+        if sum(any(c.isalnum() for c in cell) for cell in cells) < 2:
+            continue
+        counts = TfidfVectorizer(sublinear_tf=True, max_features=5_000, token_pattern=r"\w+").fit_transform(cells)
+        n = min(TOPICS, *(size - 1 for size in counts.shape))
+        if n > 0:
+            found.append(TruncatedSVD(n, random_state=seed % 2**32).fit_transform(counts))
+    return found
