@@ -420,7 +420,10 @@ def test_batch_norm_of_images_is_told_and_not_warned_of() -> None:
 
 
 def test_texts_of_several_lengths_and_dropped_tokens_are_no_leak() -> None:
-    data = sentences(150)
+    def lengths(texts: list[str], y: np.ndarray) -> None:
+        texts[:] = [f"{text} " * (1 + i * i % 37) for i, text in enumerate(texts)]
+
+    data = sentences(150, change=lengths)
     for template in ("ngram-bag", "word-conv", "char-conv"):
         recipe, _ = design(data.spec, data.target, 90)
         recipe = recipe.model_copy(update={"template": template, "options": {"dropout": 0.3}})
