@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
-from netwright.core.spec import CategoryField, InputSpec, NumberField, TargetSpec
+from netwright.core.spec import PAD, UNKNOWN, CategoryField, InputSpec, NumberField, TargetSpec, TextField
 from netwright.data.cells import counted, is_missing_word, to_days, to_labels, to_numbers, to_text
-from netwright.data.read import Look
+from netwright.data.look import Look
+from netwright.data.text import encode_text, texts_of
 from netwright.report.text import plain
 
 SHOWN = 8
+MANY_UNKNOWN = 0.5
+"""Share of words that training rows did not have from which a text is called strange."""
+_SAMPLE = 10_000
 
 
 def notes(looked: Look, spec: InputSpec, target: TargetSpec) -> list[str]:
@@ -30,6 +35,8 @@ def notes(looked: Look, spec: InputSpec, target: TargetSpec) -> list[str]:
             found += _strange_categories(frame[field.name], field)
         elif isinstance(field, NumberField):
             found += _strange_numbers(frame[field.name], field)
+        elif isinstance(field, TextField):
+            found += _strange_texts(frame[field.name].head(_SAMPLE), field)
     return [plain(note) for note in found]
 
 
@@ -63,4 +70,27 @@ def _strange_numbers(column: pl.Series, field: NumberField) -> list[str]:
     missing = numbers.null_count() - len(unread)
     if missing and not field.missing:
         found.append(f"column {field.name!r}: {counted(missing, 'missing cell')}, of which training rows had none")
+    return found
+
+
+def _strange_texts(column: pl.Series, field: TextField) -> list[str]:
+    """Empty texts, texts that are longer than what the model reads, and texts of words that it does not know."""
+    name, texts = field.name, texts_of(column)
+    empty = sum(not text.strip() for text in texts)
+    found = [f"column {name!r}: {counted(empty, 'empty text')}, for which the answer says nothing"] if empty else []
+    longer = field.model_copy(update={"n_words": field.n_words + 1, "n_chars": 1})
+    ids = encode_text(column, longer)[field.tensors[0]]
+    cut = int((ids[:, -1] != PAD).sum())
+    if cut:
+        found.append(
+            f"column {name!r}: {counted(cut, 'text')} longer than {field.n_words:,} words, of which the rest is not read"
+        )
+    words = (ids != PAD).sum(1)
+    unknown = (ids == UNKNOWN).sum(1) > MANY_UNKNOWN * np.maximum(words, 1)
+    if n := int((unknown & (words > 0)).sum()):
+        share = (ids == UNKNOWN).sum() / max(1, words.sum())
+        what = f"{counted(n, 'text')} in which most words were not in the training rows ({100 * share:.0f} % of all words here)"
+        found.append(
+            f"column {name!r}: {what}: a language unlike the training text, or another subject; answers on it are guesses"
+        )
     return found

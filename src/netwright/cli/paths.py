@@ -10,14 +10,18 @@ from netwright.core.errors import DataError, SetupError, UsageError, nearest
 
 
 def check_data(path: Path) -> None:
-    """Refuse a data file that cannot be one, before torch is imported: a misspelt name is answered at once.
+    """Refuse data that cannot be any, before torch is imported: a misspelt name is answered at once.
 
     Raises:
-        DataError: no such file, a folder, empty, or of a format that is not known.
+        DataError: no such file, empty, of a format that is not known, or a folder without pictures in folders of classes.
         SetupError: no permission.
     """
+    from netwright.data.folder import list_folder
     from netwright.data.raw import check_path, format_of  # polars, a quarter of a second
 
+    if os.path.isdir(path):
+        list_folder(path)
+        return
     if path.suffix or path.is_file():
         format_of(path)
     check_path(path)

@@ -27,7 +27,7 @@ def predict(
         typer.Argument(
             metavar="DATA",
             help="Rows to predict (CSV, TSV, JSON lines, Parquet), with the columns of the training file in any order; "
-            "further columns are ignored.",
+            "further columns are ignored. For images: a folder of pictures, one picture, or an .npz with x_test or x.",
         ),
     ],
     output: Annotated[
@@ -45,27 +45,31 @@ def predict(
     """Predict new rows.
 
     Classes: columns row, prediction and p_<class> for each class (calibrated probabilities). Numbers: row, prediction,
-    lower and upper (an interval that covers 90 %). Rows are numbered from 0 in the order of DATA. What was strange in the
-    rows is said on stderr.
+    lower and upper (an interval that covers 90 %). Rows are numbered from 0 in the order of DATA; pictures of a folder also
+    have a column file, and one that cannot be read has no row. What was strange in the rows is said on stderr.
 
     \b
     Examples:
       netwright predict runs/adult new.csv -o predictions.csv
       netwright predict runs/adult/model new.parquet -o predictions.parquet
       netwright predict runs/adult new.csv | head
+      netwright predict runs/photos/model holiday/ -o predictions.csv
     """
     check_output(output, "--output", SUFFIXES, inputs=(data,))
     folder = model_folder(model)
     from netwright.cli.notes import notes
-    from netwright.data.read import look
+    from netwright.cli.rows import answer, check_rows
+    from netwright.report.text import plain
 
-    looked = look(data)
-    from netwright.model import Model  # after the rows were read, which costs no torch
+    check_rows(data)
+    from netwright.model import Model  # after a look at the file, which costs no torch
 
     trained = Model.load(folder)
-    table = trained.predict_table(looked.frame)
-    for note in notes(looked, trained.spec, trained.target):
+    answered = answer(trained, data)
+    strange = notes(answered.looked, trained.spec, trained.target) if answered.looked else []
+    for note in (*map(plain, answered.notes), *strange):
         print(f"note: {note}", file=sys.stderr)
+    table = answered.table
     if output is None:
         print_csv(table)
     else:

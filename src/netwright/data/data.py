@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from netwright.core.errors import DataError
 from netwright.core.spec import InputSpec, TargetSpec
 from netwright.data.batch import Block, Inputs
 from netwright.data.encode import decode_inputs, encode_inputs, encode_target
-from netwright.data.images import is_images
+from netwright.data.images import hash_files, is_images
 from netwright.data.text import decode_words, texts_of
 
 Part = Literal["train", "valid", "test"]
@@ -86,21 +87,29 @@ class Data:
         values: np.ndarray = y.numpy()
         return values
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """A hash of all cells and of the split: equal data, equal fingerprint, on every machine."""
+        """A hash of all cells and of the split: equal data, equal fingerprint, on every machine.
+
+        Of a picture file it takes the size and the first 64 KiB, not the path.
+        """
         digest = hashlib.blake2b(digest_size=16)
         if self.frame is None:
             for part in PARTS:
                 block = self.block(part)
                 for name, tensor in sorted(block.x.items()):
-                    digest.update(name.encode() + tensor.numpy().tobytes())
+                    digest.update(name.encode())
+                    digest.update(np.ascontiguousarray(tensor.numpy()).data)
                 digest.update(b"" if block.y is None else block.y.numpy().tobytes())
         else:
+            pictures = {f.name for f in self.spec.images}
             digest.update(repr(list(zip(self.frame.columns, self.frame.dtypes, strict=True))).encode())
             for column in self.frame.iter_columns():
                 if is_images(column):
-                    digest.update(column.to_numpy().tobytes())
+                    digest.update(np.ascontiguousarray(column.to_numpy()).data)
+                    continue
+                if column.name in pictures:
+                    hash_files(column, digest)
                     continue
                 text = column.cast(pl.String, strict=False).fill_null("\0")
                 digest.update("\x1f".join(text.to_list()).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import polars as pl
 
 from netwright.core.errors import DataError, UsageError, unknown
 from netwright.core.spec import ColumnKind, Task
+from netwright.data.arrays import holds_pixels
 from netwright.data.cells import counted, is_missing_word, to_days, to_labels, to_numbers, to_text, two_marks
+from netwright.data.picture import is_picture
 
 UNIQUE_SHARE = 0.95
 """Share of different cells from which a column counts as nearly unique."""
@@ -72,13 +75,14 @@ def infer_kinds(
     """The kind of every column but the target, by the first rule that fits:
 
     1. an override (`--kind NAME=KIND`);
-    2. *constant*: one value and nothing missing, or nothing but missing cells;
-    3. *date*: typed so, or at least 95 % of the cells read as dates;
-    4. *identifier*: nearly unique (95 %, 20 cells or more) whole numbers that count up without gaps or are named like an id,
+    2. *image*: arrays of pixels, or absolute paths of picture files that are there;
+    3. *constant*: one value and nothing missing, or nothing but missing cells;
+    4. *date*: typed so, or at least 95 % of the cells read as dates;
+    5. *identifier*: nearly unique (95 %, 20 cells or more) whole numbers that count up without gaps or are named like an id,
        or nearly unique strings without spaces; never a column with fractions;
-    5. *integer* and *number*: at least 95 % of the cells are numbers (integer where all are whole);
-    6. *text*: long strings, or strings of several words that are mostly unique;
-    7. *category*: everything else.
+    6. *integer* and *number*: at least 95 % of the cells are numbers (integer where all are whole);
+    7. *text*: long strings, or strings of several words that are mostly unique;
+    8. *category*: everything else.
 
     Args:
         frame: raw rows.
@@ -124,6 +128,8 @@ def _counting(column: pl.Series, guess: Guess) -> Guess:
 
 
 def _overridden(column: pl.Series, kind: ColumnKind) -> Guess:
+    if kind == "image" and (pictures := _pictures(column)):
+        return pictures
     name, reason = column.name, f"set by --kind {column.name}={kind}"
     if kind not in ("number", "integer", "date"):
         return Guess(kind, reason)
@@ -137,6 +143,8 @@ def _overridden(column: pl.Series, kind: ColumnKind) -> Guess:
 
 def guess_kind(column: pl.Series) -> Guess:
     """The kind of one column by its cells and its name, as `infer_kinds` says."""
+    if pictures := _pictures(column):
+        return pictures
     cells = (to_text(column) if column.dtype == pl.String else column).drop_nulls()
     n_missing, n_different = len(column) - len(cells), cells.n_unique()
     if not len(cells):
@@ -151,6 +159,17 @@ def guess_kind(column: pl.Series) -> Guess:
     if column.dtype.is_numeric() or column.dtype.is_temporal():
         return _guess_numbers(column.name, cells, n_missing)
     return _guess_strings(column.name, cells, n_different)
+
+
+def _pictures(column: pl.Series) -> Guess | None:
+    """Of a column of images; None of any other."""
+    if holds_pixels(column.dtype):
+        return Guess("image", f"arrays of {' x '.join(map(str, getattr(column.dtype, 'shape', ())))} pixels")
+    if column.dtype != pl.String or column.null_count() or not len(column):
+        return None
+    if all(is_picture(path) and os.path.isabs(path) for path in column) and os.path.isfile(column[0]):
+        return Guess("image", f"names of picture files, such as {os.path.basename(column[0])[-40:]}")
+    return None
 
 
 def _guess_numbers(name: str, cells: pl.Series, n_missing: int, warnings: tuple[str, ...] = ()) -> Guess:

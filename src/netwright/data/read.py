@@ -1,15 +1,19 @@
-"""A data file -> a polars frame, with what was noticed on the way. Every file that is no table is refused with advice."""
+"""A data file, or a folder of pictures -> a polars frame, with what was noticed on the way. All else is refused with advice."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
 
 from netwright.core.errors import DataError, SetupError
+from netwright.data.beside import with_pictures
 from netwright.data.cells import counted, typed
 from netwright.data.delimited import DELIMITERS, read_delimited
+from netwright.data.folder import Progress, look_folder
 from netwright.data.frames import from_any, settled
 from netwright.data.look import Look
 from netwright.data.npz import look_npz
@@ -18,25 +22,35 @@ from netwright.data.raw import MAX_BYTES, check_path, format_of, read_text
 __all__ = ["Look", "from_any", "look", "read_table"]
 
 
-def look(path: str | Path, *, limit: int = MAX_BYTES) -> Look:
-    """Read CSV, TSV, JSON lines (each also .gz or .zst), Parquet or NumPy arrays (.npz), told apart by suffix.
+def look(
+    path: str | Path, *, limit: int = MAX_BYTES, images: Collection[str] = (), progress: Progress | None = None
+) -> Look:
+    """Read CSV, TSV, JSON lines (each also .gz or .zst), Parquet, NumPy arrays (.npz), or a folder of pictures.
 
-    In delimited text a column becomes a number where every cell is one or is missing (`cells.typed`); a column with leading
-    zeros stays text. Parquet and JSON lines keep the types that they state.
+    Files are told apart by suffix. In delimited text a column becomes a number where every cell is one or is missing
+    (`cells.typed`); a column with leading zeros stays text. Parquet and JSON lines keep the types that they state. A column that
+    names picture files beside the table holds their absolute paths afterwards.
 
     Args:
-        path: the file.
+        path: the file or folder.
         limit: the most bytes, decompressed, that are read.
+        images: columns of a table that must name picture files.
+        progress: told how many pictures were looked at.
 
     Raises:
-        DataError: it is missing, not a table, damaged, not UTF-8, ragged, without rows, nested, or too large.
+        DataError: it is missing, not a table, damaged, not UTF-8, ragged, without rows, nested, or too large; or its pictures are
+            not as they must be.
         SetupError: it may not be read.
     """
     path = Path(path)
+    if os.path.isdir(path):
+        return look_folder(path, progress)
     form = format_of(path) if path.suffix or path.is_file() else ""
     check_path(path, limit)
-    if form == "npz":
-        return look_npz(path, limit)
+    return look_npz(path, limit) if form == "npz" else with_pictures(_table(path, form, limit), path, images, progress)
+
+
+def _table(path: Path, form: str, limit: int) -> Look:
     warnings: list[str] = []
     if form == "parquet":
         frame, what = _parquet(path, limit), "Parquet"

@@ -1,0 +1,155 @@
+"""What is to be predicted, whatever it came in: a table, arrays, a folder of pictures or one picture; a piece at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from netwright.core.errors import DataError
+from netwright.core.spec import InputSpec
+from netwright.data.archive import Archive, Stored
+from netwright.data.arrays import layout_of
+from netwright.data.folder import pictures_below, refuse_bad
+from netwright.data.images import left_out, read_files
+from netwright.data.npz import images_of, role_of
+from netwright.data.picture import is_picture
+from netwright.data.raw import MAX_BYTES, check_path, format_of
+from netwright.data.read import look
+
+if TYPE_CHECKING:
+    from netwright.data.look import Look
+    from netwright.model import Model
+
+PIECE, PICTURES = 8192, 256
+"""Rows that are predicted at a time; fewer where there are images, whose features then stay in the cache of a core."""
+
+
+@dataclass
+class Answered:
+    """Predictions for all rows, and what was strange.
+
+    Args:
+        table: as `Model.predict_table`, with a column "file" where the rows were picture files.
+        notes: sentences on the rows. looked: the rows, where they came from a table.
+    """
+
+    table: pl.DataFrame
+    notes: list[str]
+    looked: Look | None = None
+
+
+def check_rows(path: Path) -> None:
+    """Refuse rows that cannot be any, before torch is imported.
+
+    Raises:
+        DataError, SetupError: as `netwright.data.raw.check_path`.
+    """
+    if os.path.isdir(path):
+        pictures_below(path)
+    elif not is_picture(path.name):
+        if path.suffix or path.is_file():
+            format_of(path)
+        check_path(path)
+    else:
+        check_path(path)
+
+
+def answer(model: Model, path: Path) -> Answered:
+    """Predict everything in a file or a folder.
+
+    Raises:
+        DataError: it holds nothing that the model can predict.
+    """
+    if os.path.isdir(path) or is_picture(path.name):
+        return _pictures(model, path)
+    if format_of(path) == "npz":
+        return _arrays(model, path)
+    names = [f.name for f in model.spec.images]
+    looked = look(path, images=names)
+    table = pl.concat(_tables(model, looked.frame))
+    if looked.kept is not None:
+        table = table.with_columns(pl.Series("row", looked.kept, dtype=pl.Int64))
+    return Answered(table, [], looked)
+
+
+def _tables(model: Model, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    step = PICTURES if model.spec.images else PIECE
+    for first in range(0, frame.height, step):
+        yield _numbered(model.predict_table(frame[first : first + step]), first)
+
+
+def _numbered(table: pl.DataFrame, first: int) -> pl.DataFrame:
+    return table.with_columns(pl.col("row") + first)
+
+
+def _only_image(spec: InputSpec, path: Path) -> str:
+    """Name of the one column of the model, which must be images."""
+    if spec.kind == "image":
+        return spec.images[0].name
+    shown = ", ".join(spec.names[:8]) + (", ..." if len(spec.names) > 8 else "")
+    raise DataError(
+        f"{path} holds images alone, but the model was trained on the columns {shown}; give a table with these"
+    )
+
+
+def _pictures(model: Model, path: Path) -> Answered:
+    """Of picture files, read and predicted a piece at a time; those that cannot be read have no row."""
+    import torch
+
+    from netwright.data.answers import answers
+
+    field = model.spec[_only_image(model.spec, path)]
+    assert field.kind == "image"
+    names, tables = pictures_below(path), []
+    folder, bad = os.path.abspath(path if path.is_dir() else path.parent), list[tuple[str, str]]()
+    for first in range(0, len(names), PICTURES):
+        some = names[first : first + PICTURES]
+        pixels, reasons = read_files([f"{folder}/{name}" for name in some], field)
+        good = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
+        bad += [(name, reason) for name, reason in zip(some, reasons, strict=True) if reason]
+        if len(good):
+            predicted = model.predict_encoded({field.name: torch.from_numpy(pixels[good])})
+            table = answers(predicted, model.target, model.margin)
+            files = pl.Series("file", [some[i] for i in good])
+            tables.append(table.with_columns(row=pl.Series(good + first)).insert_column(1, files))
+    if not tables:
+        refuse_bad(str(path), bad, len(names))
+    return Answered(pl.concat(tables), [left_out(bad, len(names))] if bad else [])
+
+
+def _arrays(model: Model, path: Path) -> Answered:
+    check_path(path)
+    with Archive(path) as archive:
+        stored = _chosen(archive)
+        if len(stored.shape) == 2:
+            archive.check([stored], MAX_BYTES)
+            frame = pl.DataFrame(archive.read(stored), schema=[f"x{i}" for i in range(stored.shape[1])], orient="row")
+            return Answered(pl.concat(_tables(model, frame)), [])
+        name, notes, tables, first = _only_image(model.spec, path), list[str](), [], 0
+        streams = stored.dtype in (np.uint8, np.float32) and layout_of(stored.shape) is not None
+        archive.check([Stored(stored.name, stored.shape[1:], False, stored.dtype) if streams else stored], MAX_BYTES)
+        for piece in archive.pieces(stored, PICTURES) if streams else [archive.read(stored)]:
+            column, notes = images_of(piece, stored.name)
+            for table in _tables(model, column.alias(name).to_frame()):
+                tables.append(_numbered(table, first))
+            first += len(piece)
+    return Answered(pl.concat(tables), notes)
+
+
+def _chosen(archive: Archive) -> Stored:
+    """The array to predict: the test part, or the one without a part, or the only one that could be."""
+    could = [a for a in archive.arrays.values() if len(a.shape) in (2, 3, 4) and a.shape[0] and a.dtype.kind != "U"]
+    by_part = {role[1]: a for a in could if (role := role_of(a.name)) and role[0] == "x"}
+    named = by_part.get("test") or by_part.get("")
+    if named is None and len(could) != 1:
+        there = ", ".join(map(str, list(archive.arrays.values())[:12]))
+        raise DataError(
+            f"{archive.path}: which array is to be predicted? expected x_test, x, or one array alone; it holds: {there}"
+        )
+    return named or could[0]
