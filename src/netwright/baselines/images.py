@@ -30,16 +30,16 @@ def pixel_features(rows: Rows, most: int) -> Callable[[Rows], np.ndarray]:
     One scale for all of a column keeps pixels at the border, that hardly ever change, from becoming loud.
     """
     fitted: dict[str, tuple[np.ndarray, float]] = {}
+    some_rows = rows.take(np.arange(0, len(rows), max(1, len(rows) // 10_000)))
     for name, pixels in rows.pixels.items():
-        step = max(1, len(pixels) // 10_000)
-        some = shrink(pixels[::step], most)
+        some = shrink(pixels, most, some_rows.places)
         spread = float((some - some.mean(0)).std())
         fitted[name] = some.mean(0), spread if spread > 0 else 1.0
 
     def features(rows: Rows) -> np.ndarray:
         parts = []
         for name, (center, spread) in fitted.items():
-            values = shrink(rows.pixels[name], most)
+            values = shrink(rows.pixels[name], most, rows.places)
             values -= center
             values /= spread
             parts.append(values)

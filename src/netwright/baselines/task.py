@@ -30,7 +30,9 @@ class Rows:
         y: (N,) class numbers or values; empty where they are not known.
         weight: (N,) or None.
         texts: column -> its N texts as they were written.
-        pixels: column -> its images (N, C, H, W) in pixel values.
+        pixels: column -> images (M, C, H, W) in pixel values, of these and maybe of other rows.
+        places: (N,) where these rows stand in `pixels`; None where they are all of them. Images may be most of the memory, so
+            that a part of the rows shares those of all.
     """
 
     x: np.ndarray
@@ -38,6 +40,7 @@ class Rows:
     weight: np.ndarray | None = None
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pixels: Mapping[str, Tensor] = field(default_factory=dict)
+    places: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -49,7 +52,8 @@ class Rows:
             self.y[index],
             None if self.weight is None else self.weight[index],
             {name: [cells[i] for i in index] for name, cells in self.texts.items()},
-            {name: pixels[torch.from_numpy(index)] for name, pixels in self.pixels.items()},
+            self.pixels,
+            index if self.places is None else self.places[index],
         )
 
 

@@ -10,6 +10,7 @@ from netwright.core.finding import Finding, Table, Verdict
 from netwright.core.spec import FIRST_ID, PAD, UNKNOWN, TextField
 from netwright.data.cells import counted
 from netwright.data.data import PARTS, Data, Part
+from netwright.data.shrink import pieces
 from netwright.data.text import MIN_COUNT
 from netwright.model import Subject
 
@@ -20,7 +21,6 @@ FAINT = 4
 CUT = 0.05
 STRANGE_WORDS, STRANGE_CHARS = 0.05, 0.01
 """Shares of unknown tokens beyond those to be expected from which there is a warning."""
-_CHUNK = 4096
 
 
 def blank_images(subject: Subject, *, budget_seconds: float, seed: int) -> Finding:
@@ -73,9 +73,8 @@ def blank_images(subject: Subject, *, budget_seconds: float, seed: int) -> Findi
 def _extent(pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Range within each image (N,), the largest of its channels, and its highest value (N,)."""
     spread, top = np.empty(len(pixels)), np.empty(len(pixels))
-    for first in range(0, len(pixels), _CHUNK):
-        low, high = (f(pixels[first : first + _CHUNK].flatten(2), dim=2) for f in (Tensor.amin, Tensor.amax))
-        piece = slice(first, first + len(low))
+    for piece in pieces(len(pixels), pixels[:1].numel()):
+        low, high = (f(pixels[piece].flatten(2), dim=2) for f in (Tensor.amin, Tensor.amax))
         spread[piece] = (high.double() - low.double()).amax(1).numpy()
         top[piece] = high.amax(1).double().numpy()
     return spread, top
@@ -86,9 +85,8 @@ def _never_change(pixels: Tensor) -> float:
     if not len(pixels):
         return 0.0
     low, high = pixels[0].clone(), pixels[0].clone()
-    for first in range(0, len(pixels), _CHUNK):
-        piece = pixels[first : first + _CHUNK]
-        low, high = low.minimum(piece.amin(0)), high.maximum(piece.amax(0))
+    for piece in pieces(len(pixels), pixels[:1].numel()):
+        low, high = low.minimum(pixels[piece].amin(0)), high.maximum(pixels[piece].amax(0))
     return float((low == high).double().mean())
 
 

@@ -16,6 +16,7 @@ from netwright.core.spec import CategoryField
 from netwright.data.batch import Batch, Block
 from netwright.data.cells import counted
 from netwright.data.data import PARTS, Data, Part
+from netwright.data.shrink import pieces
 from netwright.model import Subject
 
 MASSIVE = 0.5
@@ -23,7 +24,6 @@ MASSIVE = 0.5
 
 
 _WHAT = {"image": ("the pixels", "the pixels do"), "text": ("the words", "the words do")}
-_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,14 @@ def _target(block: Block | Batch, wanted: bool) -> list[Tensor]:
 def _digests(tensors: list[Tensor]) -> np.ndarray:
     """A 64-bit hash of each row of some tensors, a piece of the rows after the other (images may be most of the memory)."""
     digests = []
-    for first in range(0, len(tensors[0]), _CHUNK):
-        pieces = []
+    for some in pieces(len(tensors[0]), sum(t[:1].numel() for t in tensors)):
+        parts = []
         for tensor in tensors:
-            array = tensor[first : first + _CHUNK].numpy()
+            array = tensor[some].numpy()
             if array.dtype.kind == "f":
                 array = np.where(np.isnan(array), np.nan, array + 0.0).astype(array.dtype)
-            pieces.append(np.ascontiguousarray(array.reshape(len(array), -1)).view(np.uint8).reshape(len(array), -1))
-        table = np.ascontiguousarray(np.concatenate(pieces, 1))
+            parts.append(np.ascontiguousarray(array.reshape(len(array), -1)).view(np.uint8).reshape(len(array), -1))
+        table = np.ascontiguousarray(np.concatenate(parts, 1))
         digests += [hashlib.blake2b(row, digest_size=8).digest() for row in table]
     return np.frombuffer(b"".join(digests), np.uint64)
 

@@ -72,11 +72,10 @@ def near_duplicates(subject: Subject, *, budget_seconds: float, seed: int) -> Fi
 def _images(data: Data, looked: np.ndarray) -> _Pairs:
     """The nearest training image of each test image, where it is near enough."""
     name = data.spec.images[0].name
-    x = data.block("train").x[name]
-    values = [_unit(shrink(pixels, _VALUES)) for pixels in (x[: _MAX_CELLS // _VALUES], data.block("test").x[name])]
-    test, best = values[1][looked], np.empty((2, len(looked)))
+    known = _unit(shrink(data.block("train").x[name][: _MAX_CELLS // _VALUES], _VALUES))
+    test, best = _unit(shrink(data.block("test").x[name], _VALUES, looked)), np.empty((2, len(looked)))
     for first in range(0, len(looked), 256):
-        alike = test[first : first + 256] @ values[0].T
+        alike = test[first : first + 256] @ known.T
         best[0, first : first + len(alike)], best[1, first : first + len(alike)] = alike.argmax(1), alike.max(1)
     near = best[1] >= ALIKE
     return _Pairs(looked[near], best[0, near].astype(np.int64), len(looked))

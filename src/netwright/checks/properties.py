@@ -11,8 +11,7 @@ from torch import Tensor
 
 from netwright.checks.data import Column
 from netwright.data.data import Data, Part
-
-_CHUNK = 4096
+from netwright.data.shrink import pieces
 
 
 def properties(data: Data, part: Part) -> list[Column]:
@@ -35,10 +34,10 @@ def properties(data: Data, part: Part) -> list[Column]:
 def of_images(pixels: Tensor) -> dict[str, np.ndarray]:
     """Mean and standard deviation of the pixels of each image (N, C, H, W)."""
     mean, spread = np.empty(len(pixels)), np.empty(len(pixels))
-    for first in range(0, len(pixels), _CHUNK):
-        flat = pixels[first : first + _CHUNK].flatten(1).double()
-        mean[first : first + len(flat)] = flat.mean(1)
-        spread[first : first + len(flat)] = flat.std(1, correction=0)
+    for piece in pieces(len(pixels), pixels[:1].numel()):
+        flat = pixels[piece].flatten(1).double()
+        mean[piece] = flat.mean(1)
+        spread[piece] = flat.std(1, correction=0)
     return {"brightness": mean, "contrast": spread}
 
 

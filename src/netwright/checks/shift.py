@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from netwright.checks.data import Column, columns
 from netwright.checks.leak import mean_auc
@@ -138,8 +137,8 @@ def _pixels(data: Data, keep: list[np.ndarray]) -> list[np.ndarray]:
     """Shrunk pixels of the kept rows of both sides, for each image field."""
     found = []
     for image in data.spec.images:
-        both = [data.block(part).x[image.name][torch.from_numpy(k)] for part, k in zip(SIDES, keep, strict=True)]
-        found.append(np.concatenate([shrink(pixels, PIXELS) for pixels in both]))
+        both = [shrink(data.block(part).x[image.name], PIXELS, k) for part, k in zip(SIDES, keep, strict=True)]
+        found.append(np.concatenate(both))
     return found
 
 
