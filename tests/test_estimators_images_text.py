@@ -278,7 +278,7 @@ class Convs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         assert x.dtype == torch.float32
-        y: Tensor = self.head(self.conv(x.view(len(x), -1, 12, 12)).relu().flatten(1))
+        y: Tensor = self.head(self.conv(x.view(len(x), -1).view(len(x), -1, 12, 12)).relu().flatten(1))
         return y
 
 
@@ -329,6 +329,12 @@ def test_a_plain_module_gets_a_standardised_table() -> None:
     z = OneTensor(net.model_.spec)(net.model_.encode(x))
     assert z.shape == (200, 4) and z.isfinite().all() and abs(float(z[:, 0].mean())) < 0.3
     assert set(z[:, 2:].sum(1).tolist()) == {1.0} and (z[::7, 1] == 0).all()
+
+
+def test_a_plain_module_of_colour_gets_its_pixels_row_by_row() -> None:
+    x = np.stack([IMAGES] * 3, 3)
+    net = Classifier(template=lambda spec, target: Convs(spec.images[0].channels), epochs=1, random_state=0)
+    assert net.fit(x, SIDES).predict(x).shape == (160,)
 
 
 class Mapped(nn.Module):
