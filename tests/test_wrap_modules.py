@@ -249,7 +249,7 @@ def test_images_are_recognised_and_reach_the_module_as_they_were(x: Tensor) -> N
         inputs = model.encode(rows)
         assert inputs["image"].shape == (8, *field.shape)
         model.outputs(inputs)
-        assert torch.equal(net.seen[-1], x) and net.seen[-1].dtype == x.dtype
+        assert torch.equal(net.seen[-1], x) and net.seen[-1].dtype == x.dtype and net.seen[-1].is_contiguous()
         assert net.seen[0].shape == x[:2].shape
 
 

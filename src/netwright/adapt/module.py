@@ -37,7 +37,8 @@ class Pixels(Frozen):
         """Images (N, C, H, W) in the user's layout; whole pixels in the user's type, fractions, as attacks try them, as they are."""
         if self.dtype != "float" and not images.is_floating_point():
             images = images.to(getattr(torch, self.dtype))
-        return {"NCHW": images, "NHWC": images.movedim(1, -1), "NHW": images.select(1, 0)}[self.layout]
+        given = {"NCHW": images, "NHWC": images.movedim(1, -1), "NHW": images.select(1, 0)}[self.layout]
+        return given.contiguous()  # a module of one's own may use view
 
 
 class Adapted(nn.Module):
