@@ -25,20 +25,29 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def memory() -> int:
-    """Bytes of memory that this process may count on: the least of what the machine has, what its control group and its
-    resource limits allow, and `NETWRIGHT_MEMORY`.
+    """Bytes of memory that this process may count on: the least of what the machine has, what its control group allows, what
+    its resource limits leave, and `NETWRIGHT_MEMORY`.
 
     Raises:
         UsageError: the variable is set to something that is no size.
     """
     sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
+    for kind, used in ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize")):
         soft = resource.getrlimit(kind)[0]
-        sizes += [soft] if soft != resource.RLIM_INFINITY else []
+        sizes += [max(0, soft - _used(used))] if soft != resource.RLIM_INFINITY else []
     sizes += _cgroup_limits()
     if given := os.environ.get(VARIABLE):
         sizes.append(size_of(given))
     return min(sizes)
+
+
+def _used(what: str) -> int:
+    """Bytes that this process has of something that Linux counts."""
+    try:
+        found = re.search(rf"^{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return 1024 * int(found[1]) if found else 0
 
 
 def _cgroup_limits() -> list[int]:
