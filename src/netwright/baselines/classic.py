@@ -56,16 +56,11 @@ def linear(task: Task) -> Method:
 
     Source: Cox (1958); Hoerl and Kennard (1970).
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn needs it
-
     if values := values_of(task.train, LINEAR_VALUES):
         products = task.budget_seconds * DENSE_MULTIPLICATIONS_PER_SECOND / max(1, task.n_classes) / _IMAGE_STEPS
         task = task.thinned(max(1000, int(min(products, MAX_CELLS) / values)))
     features = _linear_features(task)
-    x = features(task.train)
-    # On several threads a middle-sized table gains little, and on a busy machine loses a factor of ten.
-    with threadpool_limits(1 if x.shape[0] * x.shape[1] < _SMALL_TABLE else None):
-        model, chosen = fit_linear(x, features(task.valid) if len(task.valid) else None, task)
+    model, chosen = fit_linear(features(task.train), features(task.valid) if len(task.valid) else None, task)
     told = image_words(task.train, LINEAR_VALUES)
     return Method(model, {**chosen, **told, **({"training_rows": len(task.train)} if told else {})}, features)
 
@@ -101,7 +96,7 @@ def gradient_boosting(task: Task) -> Method:
     Source: Friedman (2001); Ke et al. (2017); target encoding: Micci-Barreca (2001).
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn needs it
 
     seed, valid = derive(task.seed, "boosting") % 2**32, task.valid
     x, features, n_native = _tree_features(task, seed)
