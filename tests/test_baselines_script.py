@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from netwright.baselines.script import write_script
 from netwright.baselines.tables import fit_baseline
 from netwright.core.seed import numpy_generator
 from netwright.data.data import PARTS, Data
 from netwright.data.encode import fit_inputs, fit_target
-from netwright.data.read import read_table
+from netwright.data.read import look, read_table
 from netwright.data.split import split_rows
 from netwright.losses.metrics import score
 
@@ -122,6 +123,55 @@ def test_the_script_of_a_run_on_texts_reproduces_its_score(
     assert printed(capsys.readouterr().out, "log-loss") == pytest.approx(value, abs=1e-6)
     call(tmp_path, str(tmp_path / "texts.tsv"), "-o", str(tmp_path / "out.csv"))
     assert len(pl.read_csv(tmp_path / "out.csv")) == n
+
+
+def bars(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, 9, 9) with a bright bar, across (class 0) or down (class 1)."""
+    rng = numpy_generator(0, "bars")
+    x, y = rng.integers(0, 90, (n, 9, 9)), rng.integers(0, 2, n)
+    for i, at in enumerate(rng.integers(0, 8, n)):
+        x[(i, at) if y[i] else (i, slice(None), at)] += 130
+    return x.astype(np.uint8), y
+
+
+def image_run(folder: Path, source: Path, name: str) -> tuple[Data, float]:
+    """A run's split and script on images; the data, and the test score of the baseline."""
+    looked = look(source)
+    assert looked.target is not None
+    split = split_rows(looked.frame, target=looked.target, task="binary", seed=0, split_column=looked.split_column)
+    train = looked.frame[split["train"]]
+    kept = looked.frame.drop(looked.split_column or [])
+    target = fit_target(train[looked.target], "binary")
+    data = Data(kept, fit_inputs(train, {"image": "image"}), target, split)
+    value = score("log-loss", data.y("test"), fit_baseline(name, data, seed=5, budget_seconds=7).predict("test"))
+    (folder / "split.json").write_text(json.dumps({p: rows.tolist() for p, rows in split.items()}))
+    write_script(name, data, folder / "baseline.py", data_path=source, seed=5, budget_seconds=7)
+    return data, value
+
+
+@pytest.mark.parametrize("name", ["linear", "nearest-neighbours"])
+@pytest.mark.parametrize("form", ["npz", "folder", "folder of parts"])
+def test_the_script_of_a_run_on_images_reproduces_its_score_and_predicts_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, name: str
+) -> None:
+    x, y = bars(120)
+    source, new = tmp_path / "data", tmp_path / "data"
+    if form == "npz":
+        source = new = tmp_path / "data.npz"
+        np.savez(source, x_train=x[:90], y_train=y[:90], x_test=x[90:], y_test=y[90:])
+    for i, (pixels, label) in enumerate(zip(x, y, strict=True) if form != "npz" else ()):
+        part = ("train" if i < 90 else "test") if form == "folder of parts" else ""
+        (source / part / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(source / part / str(label) / f"{i}.png")
+    data, value = image_run(tmp_path, source, name)
+    call(tmp_path)
+    assert printed(capsys.readouterr().out, "log-loss") == pytest.approx(value, abs=1e-6)
+    call(tmp_path, str(new), "-o", str(tmp_path / "out.csv"))
+    found = pl.read_csv(tmp_path / "out.csv")
+    assert len(found) == (30 if form == "npz" else 120) and ("file" in found.columns) == (form != "npz")
+    if form == "npz":
+        wanted = fit_baseline(name, data, seed=5, budget_seconds=7).predict("test")
+        assert found.select("p_0", "p_1").to_numpy() == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_file_that_is_not_the_runs_is_refused(tmp_path: Path) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from netwright.baselines.task import Method, Rows, Task
+from netwright.baselines.task import Method, Rows, Task, mean_loss
 from netwright.core.finding import Cell
 from netwright.data.shrink import shrink, shrunk_size
 
@@ -139,17 +138,8 @@ def nearest_neighbours(task: Task) -> Method:
     if len(task.valid):
         some = task.valid.take(np.arange(0, len(task.valid), -(-len(task.valid) // _CHOOSING_ROWS)))
         near = model.nearest(features(some))
-        losses = {k: _loss(model, near[:, :k], some) for k in tried}
+        losses = {k: mean_loss(model.vote(near[:, :k]), model.classes_, some) for k in tried}
         k = min(losses, key=lambda k: losses[k])
     model.k = k
     chosen: dict[str, Cell] = {"neighbours": k, "training_rows": len(task.train)}
     return Method(model, chosen | image_words(task.train, NEAR_VALUES), features)
-
-
-def _loss(model: Neighbours, near: np.ndarray, rows: Rows) -> float:
-    """Mean log loss or squared error."""
-    found: Any = model.vote(near)
-    if not model.n_classes:
-        return float(np.average((found - rows.y) ** 2, weights=rows.weight))
-    p = found[np.arange(len(rows)), np.searchsorted(model.classes_, rows.y)]
-    return float(np.average(-np.log(np.clip(p, 1e-15, 1.0)), weights=rows.weight))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netwright.baselines.task import Rows, Task
+from netwright.baselines.task import Task, mean_loss
 from netwright.core.finding import Cell
 from netwright.core.seed import derive
 
@@ -48,7 +48,7 @@ def fit_linear(x: Any, x_valid: Any, task: Task, penalties: Sequence[float] = PE
         with warnings.catch_warnings(), threadpool_limits(1 if hasattr(x, "nnz") or x.size < _SMALL_TABLE else None):
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(x, task.train.y, sample_weight=task.train.weight)
-        loss = mean_loss(model, x_valid, task.valid) if len(task.valid) else 0.0
+        loss = _loss(model, x_valid, task) if len(task.valid) else 0.0
         if best is None or loss < least:
             best, least, chosen = copy.deepcopy(model), loss, c
     name, value = ("inverse_penalty_C", chosen) if task.n_classes else ("penalty_alpha", 1 / chosen)
@@ -66,11 +66,7 @@ def _affordable(x: Any, task: Task, penalties: Sequence[float]) -> tuple[Sequenc
     return penalties, int(np.clip(steps // len(penalties), MIN_STEPS, MAX_STEPS))
 
 
-def mean_loss(model: Any, x: Any, rows: Rows) -> float:
-    """Mean log loss or squared error of a fitted model."""
-    if hasattr(model, "predict_proba"):
-        p = model.predict_proba(x)[np.arange(len(rows)), np.searchsorted(model.classes_, rows.y)]
-        losses = -np.log(np.clip(p, 1e-15, 1.0))
-    else:
-        losses = (model.predict(x) - rows.y) ** 2
-    return float(np.average(losses, weights=rows.weight))
+def _loss(model: Any, x: Any, task: Task) -> float:
+    if task.n_classes:
+        return mean_loss(model.predict_proba(x), model.classes_, task.valid)
+    return mean_loss(model.predict(x), np.zeros(0), task.valid)

@@ -25,11 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from netwright.baselines.tables import fit_baseline, part_weight
+from netwright.cli.rows import answer
 from netwright.core.errors import DataError, NetwrightError
 from netwright.core.files import writing
 from netwright.data.data import Data
 from netwright.data.encode import fit_inputs, fit_target
-from netwright.data.read import read_table
+from netwright.data.read import look
 from netwright.losses.metrics import metrics_for, score
 
 DATA = {data!r}
@@ -42,7 +43,7 @@ SPLIT = Path(__file__).resolve().parent / "split.json"  # row numbers in DATA, c
 
 def fit(path):
     """The baseline, fitted on the run's training rows of a file; validation rows choose its penalty or end its rounds."""
-    frame = read_table(path)
+    frame = look(path).frame
     split = json.loads(SPLIT.read_text(encoding="utf-8"))
     rows = {{part: np.array(split[part], dtype=np.int64) for part in ("train", "valid", "test")}}
     if max(int(r.max(initial=0)) for r in rows.values()) >= len(frame):
@@ -62,7 +63,7 @@ def main():
     fitted = fit(given.data)
     if given.new:
         with writing(given.out) as temporary:
-            fitted.predict_table(read_table(given.new)).write_csv(temporary)
+            answer(fitted, Path(given.new)).table.write_csv(temporary)
         print(f"predictions of {name} are in {{given.out}}")
         return
     y, prediction, weight = fitted.data.y("test"), fitted.predict("test"), part_weight(fitted.data)

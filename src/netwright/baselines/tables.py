@@ -16,6 +16,7 @@ from netwright.baselines.task import Rows, Task, category_columns, check, matrix
 from netwright.baselines.words import shown
 from netwright.core.errors import UsageError
 from netwright.core.finding import Cell, Finding, Table
+from netwright.core.spec import InputSpec, TargetSpec
 from netwright.data.answers import answers
 from netwright.data.batch import Inputs
 from netwright.data.data import Data, Part
@@ -46,6 +47,21 @@ class Fitted:
     budget_seconds: float = 60.0
     features: Callable[[Rows], Any] = field(default=lambda rows: rows.x, repr=False)
     _predicted: dict[Part, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def spec(self) -> InputSpec:
+        """What a row is made of."""
+        return self.data.spec
+
+    @property
+    def target(self) -> TargetSpec:
+        """What is predicted."""
+        return self.data.target
+
+    @property
+    def margin(self) -> float | None:
+        """Half the width of an interval: a baseline has none."""
+        return None
 
     def predict(self, part: Part) -> np.ndarray:
         """Probabilities (N, C) in the order of `target.classes`, or values (N,), of the rows of one part (predicted once)."""

@@ -118,6 +118,14 @@ class Beside:
         return hstack(found, format="csr") if any(issparse(f) for f in found) else np.concatenate(found, 1)
 
 
+def mean_loss(found: np.ndarray, classes: np.ndarray, rows: Rows) -> float:
+    """Mean log loss of probabilities (N, C) of `classes`, or mean squared error of values (N,)."""
+    if found.ndim == 1:
+        return float(np.average((found - rows.y) ** 2, weights=rows.weight))
+    p = found[np.arange(len(rows)), np.searchsorted(classes, rows.y)]
+    return float(np.average(-np.log(np.clip(p, 1e-15, 1.0)), weights=rows.weight))
+
+
 def matrix(x: Inputs, spec: InputSpec) -> np.ndarray:
     """Inputs (named tensors) as one matrix (N, F): numbers, codes, then plain tensors flattened; infinities as NaN.
 
