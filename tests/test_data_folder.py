@@ -118,6 +118,11 @@ def test_folders_without_two_classes_are_refused_with_what_was_expected(tmp_path
     refused(only_test, "train and training", "same part")
 
 
+def test_classes_whose_names_are_numbers_are_classes(tmp_path: Path) -> None:
+    found = look(make_folder(tmp_path, n=2, labels=tuple(map(str, range(30)))))
+    assert infer_task(found.frame["label"])[0] == "classes"
+
+
 # Bad pictures among good ones ----------------------------------------------------------------------------------------
 
 

@@ -224,6 +224,7 @@ def look_folder(folder: Path, progress: Progress | None = None) -> Look:
     if listing.parts:
         columns["split"] = [listing.parts[i] for i in good]
     frame = pl.DataFrame(columns, schema_overrides=dict.fromkeys(columns, pl.String))
+    frame = frame.with_columns(pl.col("label").cast(pl.Categorical))  # classes, even where their names are numbers
     return Look(
         frame,
         tuple(warnings),

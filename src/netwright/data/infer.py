@@ -306,8 +306,9 @@ def pick_column(frame: pl.DataFrame, name: str, what: str = "column") -> pl.Seri
 def infer_task(target: pl.Series, override: str | None = None) -> tuple[Task, str]:
     """What kind of prediction a target asks for, and why.
 
-    Strings and booleans are classes; numbers with fractions are numbers; whole numbers are classes where at most 20 differ
-    and each comes in 10 rows on average, else numbers; two different values of any but fractions are binary.
+    Strings, booleans and categories (the classes of images) are classes; numbers with fractions are numbers; whole numbers are
+    classes where at most 20 differ and each comes in 10 rows on average, else numbers; two different values of any but fractions
+    are binary.
 
     Raises:
         UsageError: `override` is no task.
@@ -341,6 +342,8 @@ def infer_task(target: pl.Series, override: str | None = None) -> tuple[Task, st
 
 
 def _task_of(target: pl.Series, labels: pl.Series) -> tuple[Task, str]:
+    if isinstance(target.dtype, pl.Categorical):
+        return _named_classes(labels)
     name, n, n_different = target.name, len(target), labels.n_unique()
     numbers = to_numbers(target)
     n_stray = numbers.null_count()

@@ -17,7 +17,7 @@ class Look:
 
     Args:
         frame: all rows in the file's order; numbers as numbers, everything else as strings, missing cells as null. Images are
-            arrays of pixels, or absolute paths of picture files.
+            arrays of pixels, or absolute paths of picture files; labels that are surely classes are of the type Categorical.
         warnings: what was noticed or changed, one sentence each.
         format: such as "CSV (comma)", "JSON lines", "Parquet", "NumPy arrays", "folder of pictures".
         target, split_column: columns that the data name by themselves, as images do; None where the user must.

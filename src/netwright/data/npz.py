@@ -143,12 +143,13 @@ def _labels(path: Path, name: str, y: np.ndarray) -> np.ndarray:
 
 
 def _classes(y: np.ndarray) -> pl.Series:
-    """Labels of images; whole numbers that count classes without a gap are names of classes, however many there are."""
-    if y.dtype.kind in "iu":
+    """Labels of images: words, and whole numbers that count without a gap, are names of classes, however many there are."""
+    labels = pl.Series("label", y)
+    if labels.dtype.is_integer():
         low, high = int(y.min()), int(y.max())
         if low in (0, 1) and 2 * (high - low + 1) <= len(y) and len(np.unique(y)) == high - low + 1:
-            return pl.Series("label", y).cast(pl.String)
-    return pl.Series("label", y)
+            labels = labels.cast(pl.String)
+    return labels.cast(pl.Categorical) if labels.dtype == pl.String else labels
 
 
 def images_of(x: np.ndarray, name: str) -> tuple[pl.Series, list[str]]:

@@ -120,6 +120,8 @@ def decode(path: str, near: int | None = None) -> Decoded:
         raise BadPicture("no permission to read it") from None
     except FileNotFoundError:
         raise BadPicture("no such file") from None
+    except MemoryError:
+        raise BadPicture("too large for the memory that is left") from None
     except (OSError, EOFError, struct.error) as error:
         raise BadPicture("cut short" if "truncated" in str(error) else f"damaged: {error}") from None
     except Exception as error:  # decoders raise anything on damaged files: SyntaxError, ValueError, IndexError, ...
