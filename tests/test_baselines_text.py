@@ -158,13 +158,15 @@ def test_several_columns_of_text_alone_are_one_kind() -> None:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("file", "column", "least"), [("sst2.tsv", "split", 0.805), ("sms_spam.tsv", None, 0.978)])
+@pytest.mark.parametrize(
+    ("file", "column", "least"), [("sst2.tsv.gz", "split", 0.805), ("sms_spam.tsv.gz", None, 0.978)]
+)
 def test_real_texts_are_learned_as_well_as_these_methods_can(
     real_data: Any, file: str, column: str | None, least: float
 ) -> None:
-    if not (real_data / file).is_file():
+    if not (real_data / "text" / file).is_file():
         pytest.skip(f"no {file}")
-    frame = read_table(real_data / file).with_columns(pl.col("label").cast(pl.String))
+    frame = read_table(real_data / "text" / file).with_columns(pl.col("label").cast(pl.String))
     rows = split_rows(frame, target="label", task="binary", seed=0, split_column=column)
     train = frame[rows["train"]]
     data = Data(frame, fit_inputs(train, {"text": "text"}), fit_target(train["label"], "binary"), rows)
