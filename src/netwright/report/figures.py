@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from netwright.core.finding import Figure
 from netwright.report.heatmap import heatmap
 from netwright.report.look import FONT, INK, MUTED, escaped
+from netwright.report.pictures import sheet, shortened
 from netwright.report.text import cell, is_number, visible
 from netwright.report.traces import bars, points
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
 
 MAX_POINTS = 3000
-_KINDS = {"line": "Line chart", "scatter": "Scatter plot", "bar": "Bar chart", "heatmap": "Heat map"}
+PLOTTED = {"line": "Line chart", "scatter": "Scatter plot", "bar": "Bar chart", "heatmap": "Heat map"}
+"""Kinds that plotly draws; the others are sheets of pictures and texts."""
 
 
 def to_plotly(figure: Figure) -> PlotlyFigure:
@@ -65,10 +67,13 @@ def to_plotly(figure: Figure) -> PlotlyFigure:
 
 
 def to_html(figure: Figure, id: str) -> str:
-    """A div with the figure's data, drawn by the page's script when it comes near the screen; plotly.js is not in it.
+    """A div with the figure's data, drawn by the page's script when it comes near the screen; plotly.js is not in it. Pictures and
+    texts are plain HTML.
 
     The title is left to the page, which can wrap it.
     """
+    if figure.kind not in PLOTTED:
+        return sheet(figure, id)
     from jinja2.utils import htmlsafe_json_dumps
 
     spec = json.loads(str(to_plotly(figure).to_json()))
@@ -89,7 +94,7 @@ def describe(figure: Figure) -> str:
     >>> describe(Figure(title="Loss", kind="line", series=(series,), x_label="epoch"))
     'Line chart: Loss. Across: epoch. train from 0.5 to 0.2.'
     """
-    parts = [f"{_KINDS[figure.kind]}: {visible(figure.title).rstrip('.')}."]
+    parts = [f"{PLOTTED[figure.kind]}: {visible(figure.title).rstrip('.')}."]
     parts += [
         f"{where}: {visible(name)}." for where, name in (("Across", figure.x_label), ("Up", figure.y_label)) if name
     ]
@@ -110,6 +115,9 @@ def describe(figure: Figure) -> str:
 
 def drawable(figure: Figure) -> Figure:
     """The figure with at most `MAX_POINTS` points a cloud, evenly picked; its caption says what is not drawn."""
+    if figure.kind not in PLOTTED:
+        figure, note = shortened(figure)
+        return figure.model_copy(update={"caption": f"{figure.caption} {note}".strip()})
     notes, kept = [], []
     for series in figure.series:
         n = min(len(series.x), len(series.y))

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from netwright.core.files import write_text
 from netwright.core.finding import Cell, Finding, Table
 from netwright.core.frozen import Frozen
-from netwright.report.figures import drawable, to_html
+from netwright.report.figures import PLOTTED, drawable, to_html
 from netwright.report.text import MARKS, VERDICT_WORDS, cell, column_texts, duration, is_figures, label, visible
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def render(page: Page) -> str:
     True
     """
     environment = _environment()
-    scripts = _scripts(any(f.figures for s in page.sections for f in s.findings))
+    drawn = [figure.kind for s in page.sections for f in s.findings for figure in f.figures]
+    scripts = _scripts(any(kind in PLOTTED for kind in drawn))
     html = environment.get_template("report.html.j2").render(
         page=page,
         anchors=_anchors([s.id for s in page.sections]),

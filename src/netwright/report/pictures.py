@@ -1,0 +1,157 @@
+"""Sheets of pictures and lists of coloured texts as plain HTML: no script draws them, and nothing in them is trusted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from netwright.core.finding import Figure, Picture, Tokens
+from netwright.report.look import DIVERGING
+from netwright.report.text import visible
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PICTURES, MAX_TEXTS, MAX_PIECES = 48, 30, 400
+"""How many are shown; a caption says what is left out."""
+MAX_SIDE = 1024
+"""Largest side of a picture that is shown, in its own pixels."""
+SIDE = 112
+"""A smaller picture under a heat map is enlarged to about this side, so that a coarse map lies smoothly on it."""
+MARKS = {"good": ("✓", "right"), "bad": ("✗", "wrong"), "": ("", "")}
+
+
+def sheet(figure: Figure, id: str) -> str:
+    """The figure as HTML: a grid of pictures, or texts one below the other, whose colours stand for weights.
+
+    >>> sheet(Figure(title="t", kind="tokens", texts=(Tokens(pieces=("<b>",), weights=(1.0,)),)), "f").count("<b>")
+    0
+    """
+    shown = [_picture(p) for p in figure.pictures] if figure.kind == "pictures" else [_text(t) for t in figure.texts]
+    if not shown:
+        return f'<p class="small" id="{html.escape(id)}">There was nothing to draw.</p>'
+    key = _key(figure) if _weights(figure) else ""
+    return f'<ul class="{figure.kind}" id="{html.escape(id)}">{"".join(shown)}</ul>{key}'
+
+
+def shortened(figure: Figure) -> tuple[Figure, str]:
+    """The figure with no more than can be shown, and a sentence on what is left out."""
+    n, most, what = len(figure.pictures), MAX_PICTURES, "pictures"
+    if figure.kind == "tokens":
+        n, most, what = len(figure.texts), MAX_TEXTS, "texts"
+    note = f"{most} of {n:,} {what} are shown." if n > most else ""
+    kept = {"pictures": figure.pictures[:MAX_PICTURES], "texts": figure.texts[:MAX_TEXTS]}
+    return figure.model_copy(update=kept), note
+
+
+def _weights(figure: Figure) -> bool:
+    """Whether colours stand for anything in it."""
+    return any(p.heat for p in figure.pictures) or any(any(t.weights) for t in figure.texts)
+
+
+def _key(figure: Figure) -> str:
+    low, high = (
+        f'<span style="background:{c}">{words}</span>' for c, words in ((_css(-0.8), "against"), (_css(0.8), "for"))
+    )
+    return f'<p class="small key">{low} {high} the answer; the darker, the more</p>'
+
+
+def _mark(mark: str) -> str:
+    sign, words = MARKS[mark]
+    return f'<b class="{mark}" title="{words}">{sign}</b> ' if sign else ""
+
+
+def _picture(picture: Picture) -> str:
+    caption = html.escape(visible(picture.caption))
+    image = _opened(picture.png)
+    if image is None:
+        return f'<li><span class="missing">no picture</span><p>{_mark(picture.mark)}{caption}</p></li>'
+    data = _overlaid(image, picture.heat) if picture.heat else _bytes(image)
+    words = caption or "picture"
+    return (
+        f'<li><img src="data:image/png;base64,{data}" alt="{words}" width="{image.width}" height="{image.height}">'
+        f"<p>{_mark(picture.mark)}{caption}</p></li>"
+    )
+
+
+def _opened(png: str) -> Image | None:
+    """A picture that is one, of a size that may be shown; None else. It is written anew, so nothing foreign reaches the page."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(io.BytesIO(base64.b64decode(png, validate=True)), formats=("PNG",))
+        if max(image.size) > MAX_SIDE:
+            return None
+        return image.convert("RGB" if image.mode not in ("L", "1") else "L")
+    except (binascii.Error, UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _bytes(image: Image) -> str:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _overlaid(image: Image, heat: Sequence[Sequence[float]]) -> str:
+    """The picture, greyed and enlarged, under the heat: blue against, orange for, the more of it the less of the picture."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.nan_to_num(np.array([list(row) for row in heat], dtype=np.float64))
+    largest = float(np.abs(values).max()) if values.size else 0.0
+    enlarge = max(1, round(SIDE / max(image.size)))
+    size = (image.width * enlarge, image.height * enlarge)
+    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.NEAREST), dtype=np.float64)[:, :, None]
+    if not largest:
+        return _bytes(Image.fromarray(np.repeat(grey, 3, 2).astype(np.uint8)))
+    scaled = Image.fromarray((values / largest).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    strength = np.asarray(scaled, dtype=np.float64)
+    ramp = np.array([_rgb(v / 127.5 - 1) for v in range(256)])
+    colours = ramp[np.clip(np.rint((strength + 1) * 127.5), 0, 255).astype(int)]
+    alpha = 0.75 * np.sqrt(np.abs(strength))[:, :, None]
+    mixed = (1 - alpha) * (60 + 0.7 * grey) + alpha * colours
+    return _bytes(Image.fromarray(np.clip(np.rint(mixed), 0, 255).astype(np.uint8)))
+
+
+@lru_cache(maxsize=512)
+def _rgb(weight: float) -> tuple[int, int, int]:
+    """The diverging colour of a weight in [-1, 1].
+
+    >>> _rgb(0.0)
+    (247, 247, 247)
+    """
+    at = (min(max(weight, -1.0), 1.0) + 1) / 2
+    for (a, low), (b, high) in pairwise(DIVERGING):
+        if at <= b:
+            share = (at - a) / (b - a)
+            ends = [[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in (low, high)]
+            r, g, blue = (round(x + share * (y - x)) for x, y in zip(*ends, strict=True))
+            return r, g, blue
+    return _rgb(1.0)
+
+
+def _css(weight: float) -> str:
+    r, g, b = _rgb(0.8 * weight)  # the ends of the scale are too dark to read ink on
+    return f"rgb({r},{g},{b})"
+
+
+def _text(text: Tokens) -> str:
+    largest = max((abs(w) for w in text.weights), default=0.0)
+    pieces = []
+    for piece, weight in list(zip(text.pieces, text.weights, strict=False))[:MAX_PIECES]:
+        words = html.escape(visible(piece))
+        share = weight / largest if largest and weight == weight else 0.0
+        coloured = abs(share) >= 0.05
+        pieces.append(
+            f'<span style="background:{_css(share)}" title="{weight:.3g}">{words}</span>' if coloured else words
+        )
+    more = " …" if len(text.pieces) > MAX_PIECES else ""
+    caption = f"<p>{_mark(text.mark)}{html.escape(visible(text.caption))}</p>" if text.caption or text.mark else ""
+    return f'<li>{caption}<div dir="auto">{"".join(pieces)}{more}</div></li>'
