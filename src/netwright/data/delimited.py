@@ -17,7 +17,7 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _PIECE = 1 << 26
 _SAMPLE = 1 << 16
 _NEWLINE, _RETURN, _QUOTE = 10, 13, 34
-_LITERAL = "quotation marks are taken as text: that cuts every line into the same number of cells"
+_LITERAL = "quotation marks are taken as text, as they are wherever tabs alone cut every line into the same number of cells"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def read_delimited(data: bytes, name: str, delimiter: str | None = None) -> tupl
     """All cells as strings (null where empty), the delimiter, and warnings.
 
     Args:
-        data: text in UTF-8.
+        data: text in UTF-8. Quotation marks quote, as RFC 4180 has it; between tabs they are text, unless the text was plainly
+            written with quotes (see `_is_literal`).
         name: of the file, for messages.
         delimiter: one character, or None to find it out.
 
@@ -119,16 +120,13 @@ def read_delimited(data: bytes, name: str, delimiter: str | None = None) -> tupl
     delimiter = delimiter or sniff(data)
     warnings: list[str] = []
     quoted = b'"' in data
-    found = records(data, delimiter, quoted)
-    if quoted and not well_quoted(data, delimiter):
+    if quoted and delimiter == "\t" and _is_literal(data):
+        quoted = False
+        warnings += [_LITERAL] if b'\n"' in data or b'\t"' in data else []
+    elif quoted and not well_quoted(data, delimiter):
         data, quoted, note = _mend_quotes(data, name, delimiter)
         warnings.append(note)
-        found = records(data, delimiter, quoted)
-    elif quoted and delimiter == "\t" and len(found.ends) < len(records(data, delimiter, False).ends):
-        literal = records(data, delimiter, False)
-        if _even(data, literal):
-            quoted, found = False, literal
-            warnings.append(_LITERAL)
+    found = records(data, delimiter, quoted)
     blank = _blank(data, found)
     if len(found.ends) - int(blank.sum()) < 2:
         raise DataError(f"{name} has a line of column names but no rows; at least one row was expected")
@@ -201,6 +199,19 @@ def _even(data: bytes, found: Records) -> bool:
     return bool(len(cells) and cells[0] > 1 and (cells == cells[0]).all())
 
 
+def _is_literal(data: bytes) -> bool:
+    """Whether quotation marks between tabs are text, as IANA has it: tabs alone cut all lines alike, and nothing shows that a
+    program quoted the cells (all marks open and close, and the first name stands in them or some mark is doubled).
+
+    >>> _is_literal(b'a\\tb\\n1\\t"so"\\n'), _is_literal(b'a\\tb\\n1\\t"so ""so"" so"\\n')
+    (True, False)
+    """
+    if not _even(data, records(data, "\t", False)):
+        return False
+    shown = data.startswith(b'"') or b'""' in data
+    return not (shown and well_quoted(data, "\t") and _even(data, records(data, "\t", True)))
+
+
 def _cells(line: str, delimiter: str, quoted: bool) -> list[str]:
     line = line.removesuffix("\r")
     return next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter)) if quoted else line.split(delimiter)
@@ -238,13 +249,11 @@ def _check_even(data: bytes, name: str, delimiter: str, found: Records, blank: n
 
 
 def _mend_quotes(data: bytes, name: str, delimiter: str) -> tuple[bytes, bool, str]:
-    """Text whose quotation marks do not follow RFC 4180: taken literally (tabs, as IANA has it) or quoted anew.
+    """Text whose quotation marks do not follow RFC 4180, quoted anew.
 
     Returns:
         The text, whether quotation marks still quote in it, and what was done.
     """
-    if delimiter == "\t" and _even(data, records(data, delimiter, False)):
-        return data, False, _LITERAL
     rewritten, problem = _rewrite(data, delimiter)
     if rewritten is None:
         raise DataError(f"{name}: {problem}; close it, or double a quotation mark that belongs to the text")
