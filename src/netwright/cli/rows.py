@@ -52,12 +52,10 @@ def check_rows(path: Path) -> None:
     """
     if os.path.isdir(path):
         pictures_below(path)
-    elif not is_picture(path.name):
-        if path.suffix or path.is_file():
-            format_of(path)
-        check_path(path)
-    else:
-        check_path(path)
+        return
+    if not is_picture(path.name) and (path.suffix or path.is_file()):
+        format_of(path)
+    check_path(path)
 
 
 def answer(model: Model, path: Path) -> Answered:
