@@ -24,6 +24,8 @@ from netwright.robust.entries import ATTACKS
 from netwright.train.settings import Training
 
 QUICK = {"rows": 60}
+TABLE_ATTACKS = [name for name in ATTACKS if name != "character-edits"]
+"""Attacks that move numbers and categories; under "l2" by name on images only, but they can do tables too."""
 
 
 def trained_on(data: Data, loss: str, metric: str) -> Subject:
@@ -68,10 +70,11 @@ def two_classes(function, n: int = 200) -> Subject:
 
 
 def probe(name: str, subject: Subject, **options) -> Finding:
-    return ATTACKS[name].load()(subject, budget_seconds=30, **{"seed": 0, **options})
+    entry = ATTACKS[name]
+    return entry.load()(subject, budget_seconds=30, **{"seed": 0, **entry.options, **options})
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", TABLE_ATTACKS)
 @pytest.mark.parametrize("task", ["binary", "number"])
 def test_every_attack_gives_a_curve_that_falls_with_its_control_columns_and_examples(name, task, request):
     subject: Subject = request.getfixturevalue(task)
@@ -120,7 +123,7 @@ def test_a_probe_is_deterministic_and_leaves_the_model_as_it_was(binary):
     model = copy.deepcopy(binary.model)
     subject = replace(binary, model=model)
     weights, state = copy.deepcopy(model.module.state_dict()), torch.random.get_rng_state()
-    for name in ATTACKS:
+    for name in TABLE_ATTACKS:
         assert probe(name, subject, rows=20) == probe(name, subject, rows=20)
     assert all(torch.equal(weights[k], v) for k, v in model.module.state_dict().items())
     assert all(p.grad is None for p in model.module.parameters())
@@ -178,7 +181,7 @@ def not_applicable(found: Finding, words: str) -> None:
     assert found.verdict == "info" and found.title.startswith("not applicable: ") and words in found.title
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", TABLE_ATTACKS)
 def test_an_unknown_link_is_not_guessed(name, binary):
     model = copy.deepcopy(binary.model)
     model.loss = adapt(F.cross_entropy)

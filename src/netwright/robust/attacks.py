@@ -14,7 +14,7 @@ from torch import Tensor
 from netwright.data.batch import Inputs
 from netwright.losses.loss import Loss
 from netwright.robust.goal import NetOutputs, ascent, measured
-from netwright.robust.threat import Box, Threat, pick
+from netwright.robust.threat import Threat, pick
 
 Attack = Callable[..., Inputs]
 MAX_CATEGORIES = 64
@@ -24,13 +24,16 @@ MAX_CATEGORIES = 64
 def fgsm(
     net_outputs: NetOutputs, loss: Loss, x: Inputs, y: Tensor, threat: Threat, *, rng: torch.Generator
 ) -> dict[str, Tensor]:
-    """x + eps * spread * sign(gradient), clipped: exact where the network is linear.
+    """The allowed point that lies farthest along the gradient: exact where the network is linear.
 
-    Source: Goodfellow, Shlens and Szegedy (2015).
+    Under "linf" that is x + eps * spread * sign(gradient), clipped; under "l2" x plus the gradient at the length eps, where
+    what the box cuts off is made up for by the other values.
+
+    Source: Goodfellow, Shlens and Szegedy (2015); under "l2" Miyato et al. (2016).
     """
     boxes = threat.boxes(x)
     gradients, _, _ = ascent(net_outputs, loss, x, y, list(boxes))
-    return {**x, **{n: b.clip(b.x + threat.eps * b.spread * gradients[n].sign()) for n, b in boxes.items()}}
+    return {**x, **{n: b.far(gradients[n]) for n, b in boxes.items()}}
 
 
 def pgd(
@@ -45,15 +48,16 @@ def pgd(
     restarts: int = 2,
     step_size: float | None = None,
 ) -> dict[str, Tensor]:
-    """Signed gradient steps, each followed by a projection onto the box; the worst point on the way is returned.
+    """Gradient steps, each followed by a projection onto what is allowed; the worst point on the way is returned.
 
-    The gradient is taken at the nearest allowed point (whole numbers whole), so what is best on the way is allowed.
-    Rows whose class has turned wrong are dropped at once. The first restart begins at the rows, others at random.
+    Steps go along the signs of the gradient under "linf", along the gradient at a fixed length under "l2". The
+    gradient is taken at the nearest allowed point (whole numbers whole), so what is best on the way is allowed. Rows whose
+    class has turned wrong are dropped at once. The first restart begins at the rows, others at random.
 
     Args:
         steps: gradient steps of each restart.
         restarts: how often to begin.
-        step_size: in spreads; None for 2.5 * eps / steps, which crosses the box with some to spare.
+        step_size: in units of the threat; None for 2.5 * eps / steps, which crosses the box with some to spare.
 
     Source: Madry et al. (2018), the step size from their published code.
     """
@@ -66,7 +70,7 @@ def pgd(
         if not len(rows):
             break
         here, rest, wanted = {n: b.take(rows) for n, b in boxes.items()}, pick(x, rows), y[rows]
-        at = {n: _anywhere(b, rng) if restart else b.x for n, b in here.items()}
+        at = {n: b.anywhere(rng) if restart else b.x for n, b in here.items()}
         for step in range(steps + 1):
             point = {n: b.clip(at[n]) for n, b in here.items()}
             names = list(boxes) if step < steps else []
@@ -76,7 +80,7 @@ def pgd(
             for n in boxes:
                 best[n][rows[better]] = point[n][better]
             if step < steps:
-                at = {n: b.hold(at[n] + step_size * b.spread * gradients[n].sign()) for n, b in here.items()}
+                at = {n: b.step(at[n], gradients[n], step_size) for n, b in here.items()}
             if wrong.any():
                 right[rows[wrong]] = False
                 keep = (~wrong).nonzero().squeeze(1)
@@ -85,12 +89,6 @@ def pgd(
             if not len(rows):
                 break
     return {**x, **best}
-
-
-def _anywhere(box: Box, rng: torch.Generator) -> Tensor:
-    """A point drawn evenly from the box."""
-    share = torch.rand(box.x.shape, generator=rng, dtype=box.x.dtype)
-    return torch.where(box.low <= box.high, box.low + share * (box.high - box.low), box.x)
 
 
 def category_swap(
@@ -160,11 +158,9 @@ def table_attack(
 def noise(
     net_outputs: NetOutputs, loss: Loss, x: Inputs, y: Tensor, threat: Threat, *, rng: torch.Generator
 ) -> dict[str, Tensor]:
-    """No attack but a control of the same size: each number moves by eps spreads up or down, `swaps` categories at random."""
-    point = dict(x)
-    for name, box in threat.boxes(x).items():
-        sign = 2.0 * torch.randint(0, 2, box.x.shape, generator=rng).to(box.x.dtype) - 1
-        point[name] = box.clip(box.x + threat.eps * box.spread * sign)
+    """No attack but a control of the same size: each value moves by eps up or down (under "l2" all of them together in a
+    random direction), `swaps` categories at random."""
+    point = dict(x) | {name: box.noise(rng) for name, box in threat.boxes(x).items()}
     open_columns = [column for column, codes in enumerate(threat.choices) if codes]
     if open_columns:
         point["codes"] = x["codes"].clone()

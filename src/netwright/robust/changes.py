@@ -1,4 +1,4 @@
-"""What an attack changed, as a user reads it: columns that matter most, and rows before and after."""
+"""What an attack changed in a table, as a user reads it: columns that matter most, and cells before and after."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from netwright.core.finding import Cell, Figure, Series, Table
-from netwright.core.spec import CategoryField, InputSpec, NumberField, TargetSpec, VectorField
+from netwright.core.spec import CategoryField, InputSpec, NumberField, VectorField
 from netwright.data.batch import Inputs
 from netwright.data.encode import decode_inputs
 
@@ -104,29 +104,9 @@ def columns_figure(table: Table, caption: str) -> Figure:
     return Figure(title=table.title, kind="bar", series=(series,), x_label="column", y_label=label, caption=caption)
 
 
-def examples_table(
-    columns: list[Column], rows: np.ndarray, y: np.ndarray, before: np.ndarray, after: np.ndarray, target: TargetSpec
-) -> Table:
-    """Some rows with what was changed in them and what the model said before and after.
-
-    Args:
-        rows: (N,) where the rows stand in the test part. y, before, after: their targets and predictions.
-    """
-    shown: list[tuple[Cell, ...]] = []
-    for i in range(len(rows)):
-        changed = [c for c in columns if c.changed[i]]
-        parts = [f"{c.name} {c.before[i]} → {c.after[i]}" for c in changed[:_MAX_PARTS]]
-        more = [f"and {len(changed) - _MAX_PARTS} more"] if len(changed) > _MAX_PARTS else []
-        change = "; ".join(parts + more)
-        if target.is_number:
-            shown.append((int(rows[i]), float(y[i]), float(before[i]), float(after[i]), change))
-        else:
-            was, now = int(before[i].argmax()), int(after[i].argmax())
-            says = target.classes[was], float(before[i, was]), target.classes[now], float(after[i, now])
-            shown.append((int(rows[i]), target.classes[int(y[i])], *says, change))
-    if target.is_number:
-        unit = f" ({target.unit})" if target.unit else ""
-        heads: tuple[str, ...] = (f"true{unit}", f"predicted before{unit}", f"predicted after{unit}")
-    else:
-        heads = "true", "predicted before", "probability before", "predicted after", "probability after"
-    return Table(title="Rows before and after", columns=("test row", *heads, "what was changed"), rows=tuple(shown))
+def change_words(columns: list[Column], i: int) -> str:
+    """What was changed in row number i, in words."""
+    changed = [c for c in columns if c.changed[i]]
+    parts = [f"{c.name} {c.before[i]} → {c.after[i]}" for c in changed[:_MAX_PARTS]]
+    more = [f"and {len(changed) - _MAX_PARTS} more"] if len(changed) > _MAX_PARTS else []
+    return "; ".join(parts + more)

@@ -7,17 +7,37 @@ ATTACKS = Gallery(
     [
         Entry(
             "fgsm",
-            "one signed gradient step on all numbers at once",
+            "one signed gradient step on all numbers, or on all pixels, at once",
             "Goodfellow, Shlens and Szegedy (2015), Explaining and Harnessing Adversarial Examples",
             "netwright.robust.probes:fgsm",
             needs=("model", "data"),
+            kinds=("table", "vector", "image"),
         ),
         Entry(
             "pgd",
-            "projected gradient steps with restarts on all numbers at once",
+            "projected gradient steps with restarts on all numbers, or on all pixels, at once",
             "Madry et al. (2018), Towards Deep Learning Models Resistant to Adversarial Attacks",
             "netwright.robust.probes:pgd",
             needs=("model", "data"),
+            kinds=("table", "vector", "image"),
+        ),
+        Entry(
+            "fgsm-l2",
+            "one gradient step on all pixels of a given Euclidean length",
+            "Miyato, Dai and Goodfellow (2016), Adversarial Training Methods for Semi-Supervised Text Classification",
+            "netwright.robust.probes:fgsm",
+            needs=("model", "data"),
+            kinds=("image",),
+            options={"norm": "l2"},
+        ),
+        Entry(
+            "pgd-l2",
+            "projected gradient steps with restarts on all pixels within a given Euclidean distance",
+            "Madry et al. (2018), Towards Deep Learning Models Resistant to Adversarial Attacks",
+            "netwright.robust.probes:pgd",
+            needs=("model", "data"),
+            kinds=("image",),
+            options={"norm": "l2"},
         ),
         Entry(
             "category-swap",
@@ -25,6 +45,7 @@ ATTACKS = Gallery(
             "Yang et al. (2020), Greedy Attack and Gumbel Attack",
             "netwright.robust.probes:category_swap",
             needs=("model", "data"),
+            kinds=("table",),
         ),
         Entry(
             "table-attack",
@@ -32,6 +53,16 @@ ATTACKS = Gallery(
             "Yang et al. (2020) with Madry et al. (2018)",
             "netwright.robust.probes:table_attack",
             needs=("model", "data"),
+            kinds=("table",),
+        ),
+        Entry(
+            "character-edits",
+            "greedy search over misspellings of the words that matter most",
+            "Pruthi, Dhingra and Lipton (2019), Combating Adversarial Misspellings with Robust Word Recognition; "
+            "Gao et al. (2018), Black-box Generation of Adversarial Text Sequences",
+            "netwright.robust.spelling:character_edits",
+            needs=("model", "data"),
+            kinds=("text", "table"),
         ),
     ],
 )

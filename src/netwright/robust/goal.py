@@ -49,16 +49,17 @@ def ascent(
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """`measured`, and the gradient of how wrong each row is with respect to its tensors `names`.
 
-    No parameter receives a gradient. Where nothing can be differentiated the gradient is zero.
+    No parameter receives a gradient. Where nothing can be differentiated the gradient is zero. Whole pixels are taken as floats.
     """
+    tensors = {name: x[name].detach() for name in names}
     with torch.enable_grad():
-        leaves = {name: x[name].detach().requires_grad_(True) for name in names}
+        leaves = {n: (t if t.is_floating_point() else t.float()).requires_grad_(True) for n, t in tensors.items()}
         price, wrong = judge(loss.predict(net_outputs({**x, **leaves}).double()), y)
         found: tuple[Tensor | None, ...] = (None,) * len(names)
         if price.requires_grad and names:
             found = torch.autograd.grad(price.sum(), list(leaves.values()), allow_unused=True)
     gradients = {
-        name: torch.zeros_like(x[name]) if g is None else g.nan_to_num(nan=0.0)
-        for name, g in zip(names, found, strict=True)
+        name: torch.zeros_like(leaf).detach() if g is None else g.nan_to_num(nan=0.0)
+        for (name, leaf), g in zip(leaves.items(), found, strict=True)
     }
     return gradients, price.detach(), wrong

@@ -10,13 +10,27 @@ from netwright.core.errors import UsageError
 from netwright.core.finding import Finding
 from netwright.model import Model, Subject
 from netwright.robust import attacks
+from netwright.robust.box import Norm
 from netwright.robust.entries import ATTACKS
 from netwright.robust.study import Plan, study
-from netwright.robust.threat import Threat
+from netwright.robust.threat import On, Threat
 
-EPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+EPS: dict[tuple[str, Norm], tuple[float, ...]] = {
+    ("spreads", "linf"): (0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    ("spreads", "l2"): (0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+    ("grey levels", "linf"): (1, 2, 4, 8, 16, 32),
+    ("grey levels", "l2"): (32, 64, 128, 256, 512, 1024),
+}
+"""Sizes of change by unit and norm."""
+JUDGED_EPS: dict[tuple[str, Norm], float] = {
+    ("spreads", "linf"): 0.1,
+    ("spreads", "l2"): 0.1,
+    ("grey levels", "linf"): 8,
+    ("grey levels", "l2"): 128,
+}
+"""The size that is judged; for pixels what RobustBench (Croce et al., 2021) measures: 8/255, and 0.5 = 128/255."""
 SWAPS = (1, 2, 3)
-JUDGED_EPS, JUDGED_SWAPS = 0.1, 1
+JUDGED_SWAPS = 1
 
 
 def fgsm(
@@ -24,25 +38,27 @@ def fgsm(
     *,
     budget_seconds: float,
     seed: int,
-    eps: Sequence[float] = EPS,
+    eps: Sequence[float] | None = None,
+    norm: Norm = "linf",
+    on: On | None = None,
     rows: int | None = None,
     immutable: Sequence[str] = (),
 ) -> Finding:
-    """Accuracy, or RMSE, under one signed gradient step on all numbers, against the size of the step.
+    """Accuracy, or RMSE, under one gradient step on all numbers, or pixels, against the size of the step.
 
     Args:
         subject: a model and labelled data; the test rows are attacked.
         budget_seconds: decides how many rows are attacked. seed: of the choice of rows and of the noise.
-        eps: sizes of change, in spreads of each column.
+        eps: sizes of change, in spreads of each column, or in grey levels of 255; None for `EPS`.
+        norm: how a change is counted: "linf" by its largest value, "l2" by the Euclidean norm over a row's numbers or an image.
+        on: "numbers" or "pixels"; None for pixels where there are images and no numbers. The others stay as they are.
         rows: how many test rows; None for at most 2,000 that fit the budget.
         immutable: names of fields that may not change.
 
-    Source: Goodfellow, Shlens and Szegedy (2015).
+    Source: Goodfellow, Shlens and Szegedy (2015); under "l2" Miyato et al. (2016).
     """
-    threats = _by_eps(subject, eps, immutable)
-    sizes = tuple(t.eps for t in threats)
-    plan = Plan(ATTACKS["fgsm"], attacks.fgsm, threats, sizes, "spreads", JUDGED_EPS, gradients=1)
-    return study(plan, subject, budget_seconds=budget_seconds, seed=seed, rows=rows)
+    threats = _by_eps(subject, eps, immutable, norm, on)
+    return _study(_named("fgsm", norm), attacks.fgsm, threats, subject, budget_seconds, seed, rows, gradients=1)
 
 
 def pgd(
@@ -50,22 +66,51 @@ def pgd(
     *,
     budget_seconds: float,
     seed: int,
-    eps: Sequence[float] = EPS,
-    steps: int = 20,
-    restarts: int = 2,
+    eps: Sequence[float] | None = None,
+    norm: Norm = "linf",
+    on: On | None = None,
+    steps: int | None = None,
+    restarts: int | None = None,
     rows: int | None = None,
     immutable: Sequence[str] = (),
 ) -> Finding:
-    """Accuracy, or RMSE, under projected gradient steps on all numbers, against the size of change.
+    """Accuracy, or RMSE, under projected gradient steps on all numbers, or pixels, against the size of change.
 
     Args:
-        steps: gradient steps of a restart. restarts: the first at the row, others at random points. The rest as for `fgsm`.
+        steps: gradient steps of a restart; None for 20, of pixels 10. restarts: the first at the row, others at random points;
+            None for 2, of pixels 1. The rest as for `fgsm`.
 
     Source: Madry et al. (2018).
     """
-    threats, passes = _by_eps(subject, eps, immutable), _count(steps, "steps") * _count(restarts, "restarts")
-    sizes, core = tuple(t.eps for t in threats), partial(attacks.pgd, steps=steps, restarts=restarts)
-    plan = Plan(ATTACKS["pgd"], core, threats, sizes, "spreads", JUDGED_EPS, gradients=passes, forwards=restarts)
+    threats = _by_eps(subject, eps, immutable, norm, on)
+    usual = (10, 1) if threats[0].moved == "pixels" else (20, 2)
+    steps, restarts = (n if given is None else given for n, given in zip(usual, (steps, restarts), strict=True))
+    passes = _count(steps, "steps") * _count(restarts, "restarts")
+    core, clock = partial(attacks.pgd, steps=steps, restarts=restarts), (budget_seconds, seed, rows)
+    return _study(_named("pgd", norm), core, threats, subject, *clock, gradients=passes, forwards=restarts)
+
+
+def _named(name: str, norm: Norm) -> str:
+    return name if norm == "linf" else f"{name}-{norm}"
+
+
+def _study(
+    name: str,
+    core: attacks.Attack,
+    threats: list[Threat],
+    subject: Subject,
+    budget_seconds: float,
+    seed: int,
+    rows: int | None,
+    *,
+    gradients: int,
+    forwards: int = 0,
+    notes: tuple[str, ...] = (),
+) -> Finding:
+    """A study over rising eps."""
+    unit, reference = threats[0].unit, JUDGED_EPS[threats[0].unit, threats[0].norm]
+    sizes = tuple(t.eps for t in threats)
+    plan = Plan(ATTACKS[name], core, threats, sizes, unit, reference, gradients, forwards, notes)
     return study(plan, subject, budget_seconds=budget_seconds, seed=seed, rows=rows)
 
 
@@ -102,7 +147,7 @@ def table_attack(
     *,
     budget_seconds: float,
     seed: int,
-    eps: Sequence[float] = EPS,
+    eps: Sequence[float] | None = None,
     swaps: int = 1,
     steps: int = 20,
     restarts: int = 1,
@@ -116,19 +161,22 @@ def table_attack(
 
     Source: Yang et al. (2020) and Madry et al. (2018).
     """
-    threats = [replace(t, swaps=_count(swaps, "swaps")) for t in _by_eps(subject, eps, immutable)]
-    sizes, core = tuple(t.eps for t in threats), partial(attacks.table_attack, steps=steps, restarts=restarts)
-    passes, (tries, notes) = _count(steps, "steps") * _count(restarts, "restarts"), _tries(threats[0])
-    entry, forwards = ATTACKS["table-attack"], restarts + tries * swaps
-    plan = Plan(entry, core, threats, sizes, "spreads", JUDGED_EPS, passes, forwards, notes)
-    return study(plan, subject, budget_seconds=budget_seconds, seed=seed, rows=rows)
+    threats = [replace(t, swaps=_count(swaps, "swaps")) for t in _by_eps(subject, eps, immutable, "linf", "numbers")]
+    core = partial(attacks.table_attack, steps=steps, restarts=restarts)
+    gradients, (tries, notes) = _count(steps, "steps") * _count(restarts, "restarts"), _tries(threats[0])
+    forwards, clock = restarts + tries * swaps, (budget_seconds, seed, rows)
+    return _study("table-attack", core, threats, subject, *clock, gradients=gradients, forwards=forwards, notes=notes)
 
 
-def _by_eps(subject: Subject, eps: Sequence[float], immutable: Sequence[str]) -> list[Threat]:
+def _by_eps(
+    subject: Subject, eps: Sequence[float] | None, immutable: Sequence[str], norm: Norm, on: On | None
+) -> list[Threat]:
     model: Model = subject.need("model")
-    if not len(eps) or not all(size > 0 for size in eps):
-        raise UsageError(f"eps must hold sizes above 0 in spreads of a column, not {list(eps)!r}; 0 is always measured")
-    return [Threat(model.spec, eps=float(size), immutable=tuple(immutable)) for size in sorted(set(eps))]
+    threat = Threat(model.spec, immutable=tuple(immutable), norm=norm, on=on)
+    sizes = EPS[threat.unit, norm] if eps is None else eps
+    if not len(sizes) or not all(size > 0 for size in sizes):
+        raise UsageError(f"eps must hold sizes above 0 in {threat.unit}, not {list(sizes)!r}; 0 is always measured")
+    return [replace(threat, eps=float(size)) for size in sorted(set(sizes))]
 
 
 def _count(value: int, name: str) -> int:

@@ -16,50 +16,33 @@ from netwright.data.batch import Inputs
 from netwright.model import Model
 from netwright.robust.attacks import Attack
 from netwright.robust.goal import judge
+from netwright.robust.result import Result
 from netwright.robust.threat import Threat, pick
 
+_ROUNDING = 1e-9
+"""A distance may exceed eps by this share, which is the rounding of measuring it."""
+_VALUES = 2_000_000
+"""Values of rows that are attacked at once, so that images of any size fit the memory."""
 
-@dataclass(frozen=True)
-class AttackResult:
-    """What an attack came to, as the shell measured it.
+
+@dataclass(frozen=True, kw_only=True)
+class AttackResult(Result):
+    """What an attack on tensors came to.
 
     Args:
-        threat: what was allowed.
         x: the worst allowed rows that were found; a row stays as it was where nothing worse was found.
-        before, after: predictions (N, C) or (N,) on the rows as they were, and on `x`.
-        price_before, price_after: (N,) how wrong they are (see `goal.judge`); for numbers the absolute error.
-        wrong: (N,) classes: wrong before the attack; such rows are not attacked.
-        success: (N,) classes: right before and wrong after; numbers: the error grew.
-        distance: (N,) largest change of a number in spreads. swaps: (N,) categories changed.
-        n_clipped: rows in which the attack had left what was allowed.
+        distance: (N,) size of the change of the numbers or pixels, in units of the threat. swaps: (N,) categories changed.
     """
 
     threat: Threat
     x: Inputs
-    before: np.ndarray
-    after: np.ndarray
-    price_before: np.ndarray
-    price_after: np.ndarray
-    wrong: np.ndarray
-    success: np.ndarray
     distance: np.ndarray
     swaps: np.ndarray
-    n_clipped: int = 0
 
     @property
-    def accuracy(self) -> float:
-        """Share of all rows that are right before and after."""
-        return float((~self.wrong & ~self.success).mean())
-
-    @property
-    def rmse(self) -> float:
-        """Root of the mean squared error after the attack, for numbers."""
-        return float(np.sqrt(np.mean(self.price_after**2)))
-
-    @property
-    def success_rate(self) -> float:
-        """Share of the rows that could be attacked whose prediction turned wrong (numbers: worse)."""
-        return float(self.success.sum() / max(1, (~self.wrong).sum()))
+    def change(self) -> np.ndarray:
+        """(N,) the distance; the number of swaps where nothing else may change."""
+        return self.distance if self.threat.eps else self.swaps
 
 
 @contextmanager
@@ -86,12 +69,24 @@ def untouched(model: Model, x: Inputs, y: Tensor, threat: Threat) -> AttackResul
     """The rows as they are, as the result of an attack that does nothing."""
     with held(model.module):
         prediction, price, wrong = _judged(model, x, y)
-    n = len(y)
-    none, prices, distance = np.zeros(n, dtype=bool), price.numpy(), np.zeros(n)
-    swaps = np.zeros(n, dtype=np.int64)
     return AttackResult(
-        threat, x, prediction, prediction, prices, prices, wrong.numpy(), none, distance, swaps, n_clipped=0
+        threat=threat,
+        x=x,
+        before=prediction,
+        after=prediction,
+        price_before=price.numpy(),
+        price_after=price.numpy(),
+        wrong=wrong.numpy(),
+        success=np.zeros(len(y), dtype=bool),
+        distance=np.zeros(len(y)),
+        swaps=np.zeros(len(y), dtype=np.int64),
     )
+
+
+def together(x: Inputs, most: int = 1024) -> int:
+    """How many rows go through a network at once with their gradients."""
+    values = sum(t[:1].numel() for t in x.values())
+    return min(most, max(16, _VALUES // max(1, values)))
 
 
 def evaluate(
@@ -102,19 +97,20 @@ def evaluate(
     threat: Threat,
     *,
     seed: int = 0,
-    batch_size: int = 1024,
+    batch_size: int | None = None,
     start: AttackResult | None = None,
 ) -> AttackResult:
     """Run an attack and measure what it really achieved.
 
-    Whatever the attack returns is projected onto what the threat allows and predicted again with the whole model; it
-    counts only if it is worse than what was known before. Rows that are wrong already are not attacked.
+    Whatever the attack returns is projected onto what the threat allows, measured, and predicted again with the whole model;
+    it counts only if it is no farther than eps and worse than what was known before. Rows that are wrong already are not
+    attacked.
 
     Args:
         attack: called as attack(net_outputs, loss, x, y, threat, rng=...).
         x, y: encoded rows and their targets.
         seed: of the attack's generator.
-        batch_size: rows that are attacked at once.
+        batch_size: rows that are attacked at once; None for what fits the memory.
         start: the result of a smaller threat on the same rows; what it found remains valid, and rows that it turned
             wrong are not attacked again, so that a larger change never looks safer.
     """
@@ -125,7 +121,7 @@ def evaluate(
     wrong, clipped = torch.from_numpy(start.wrong), start.n_clipped
     rows = torch.arange(len(y)) if is_number else (~wrong & ~success).nonzero().squeeze(1)
     with held(model.module, seed):
-        for i, part in enumerate(torch.split(rows, batch_size) if len(rows) else ()):
+        for i, part in enumerate(torch.split(rows, batch_size or together(x)) if len(rows) else ()):
             near, target = pick(x, part), y[part]
             rng = generator(seed, "attack", repr(threat.eps), threat.swaps, i)
             returned = attack(
@@ -133,8 +129,9 @@ def evaluate(
             )
             point = threat.project(returned, near)
             clipped += int(_differs(returned, point).sum())
+            allowed = threat.distance(point, near) <= threat.eps * (1 + _ROUNDING)
             prediction, now, broken = _judged(model, point, target)
-            worse = broken | (now > price[part])
+            worse = (broken | (now > price[part])) & allowed
             for name in found:
                 found[name][part[worse]] = point[name][worse]
             price[part[worse]], success[part[worse]] = now[worse], broken[worse] | is_number

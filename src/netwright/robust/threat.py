@@ -1,17 +1,23 @@
-"""What an attacker may change: a box around each row in units of each column's spread, and a number of category swaps."""
+"""What an attacker may change: a box or a ball around each row, in spreads of each column or in grey levels of an image, and
+a number of category swaps."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from netwright.core.errors import UsageError, unknown
-from netwright.core.spec import InputSpec, NumberField, VectorField
+from netwright.core.spec import ImageField, InputSpec, NumberField, VectorField
 from netwright.data.batch import Inputs
+from netwright.robust.box import Box, Norm, reached
+
+On = Literal["numbers", "pixels"]
+"""What moves by eps: the numbers of a table or of plain tensors, or the pixels of images. One size has one unit."""
 
 
 def pick(x: Inputs, rows: Tensor) -> dict[str, Tensor]:
@@ -20,58 +26,22 @@ def pick(x: Inputs, rows: Tensor) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class Box:
-    """Where the values of one tensor may go.
-
-    Args:
-        x: (N, ...) where the rows stand; a value may always stay there.
-        low, high: (N, ...) the least and the greatest value it may take; nothing may change where low > high or x is NaN.
-        spread: the unit of a change, broadcast against x; 0 where nothing may change.
-        whole: which values must be whole numbers, broadcast against x; None for none.
-    """
-
-    x: Tensor
-    low: Tensor
-    high: Tensor
-    spread: Tensor
-    whole: Tensor | None = None
-
-    def clip(self, point: Tensor) -> Tensor:
-        """The nearest allowed values; a NaN goes back to where the row stands."""
-        point = point.detach().to(self.x.dtype)
-        same = (point == self.x) | point.isnan() | ~(self.low <= self.high)
-        if self.whole is not None:
-            point = torch.where(self.whole, point.round(), point)
-        return torch.where(same, self.x, torch.minimum(torch.maximum(point, self.low), self.high))
-
-    def hold(self, point: Tensor) -> Tensor:
-        """Clipped to the box, whole numbers or not: where an attack stands between two steps."""
-        return torch.minimum(torch.maximum(point, self.low), self.high)
-
-    def take(self, rows: Tensor) -> Box:
-        """The boxes of some rows."""
-        return Box(self.x[rows], self.low[rows], self.high[rows], self.spread, self.whole)
-
-    @property
-    def moves(self) -> Tensor:
-        """(N, ...) whether a value can change at all."""
-        return (self.low <= self.high) & ((self.low != self.x) | (self.high != self.x))
-
-
-@dataclass(frozen=True)
 class Threat:
     """What an attacker may change.
 
-    Numbers move by at most eps * scale of their field (L-infinity in units of spread), within the range of the training
-    rows widened to the row's own value. Whole numbers stay whole, missing cells stay missing, dates stay fixed unless
-    `dates`. Of the categories of a row at most `swaps` change, each to one seen in training, never to a missing one.
+    Values move by at most eps * scale of their field: under the norm "linf" each of them, under "l2" all values of a tensor
+    together (their Euclidean norm). Numbers stay within the range of the training rows widened to the row's own value, pixels
+    within what a pixel can be. Whole numbers and whole pixels stay whole, missing cells stay missing, dates stay fixed unless
+    `dates`. Of the categories of a row at most `swaps` change, each to one seen in training, never to a missing one. Texts stay.
 
     Args:
         spec: what a row is made of.
-        eps: size of a change in spreads; 0 fixes all numbers.
+        eps: size of a change, in spreads or in grey levels (`unit`); 0 fixes all numbers and pixels.
         swaps: how many categories of a row may change.
         immutable: names of fields that may not change.
         dates: whether dates may change too.
+        norm: how the size of a change is counted.
+        on: what moves; None for pixels where there are images and no numbers, else numbers.
 
     >>> from netwright.core.spec import NumberField
     >>> spec = InputSpec(fields=(NumberField(name="age", kind="integer", low=17, high=90, scale=10.0),))
@@ -85,17 +55,78 @@ class Threat:
     swaps: int = 0
     immutable: tuple[str, ...] = ()
     dates: bool = False
+    norm: Norm = "linf"
+    on: On | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.eps) and self.eps >= 0):
-            raise UsageError(f"eps counts spreads of a column and must be finite and at least 0, not {self.eps!r}")
+            raise UsageError(f"eps counts {self.unit} and must be finite and at least 0, not {self.eps!r}")
         if self.swaps < 0 or self.swaps != int(self.swaps):
             raise UsageError(f"swaps counts categories and must be a whole number from 0 on, not {self.swaps!r}")
+        for what, value, known in (("norm", self.norm, get_args(Norm)), ("on", self.on, (None, *get_args(On)))):
+            if value not in known:
+                raise UsageError(unknown(what, str(value), [str(k) for k in known]))
         for name in self.immutable:
             if name not in self.spec.names:
                 raise UsageError(unknown("input", name, self.spec.names))
 
-    def _is_fixed(self, field: NumberField | VectorField) -> bool:
+    @property
+    def moved(self) -> On:
+        """What moves by eps."""
+        fields = self.spec.fields
+        has_numbers = any(
+            isinstance(f, NumberField) or (isinstance(f, VectorField) and f.dtype == "float") for f in fields
+        )
+        return self.on or ("pixels" if self.spec.images and not has_numbers else "numbers")
+
+    @property
+    def unit(self) -> str:
+        """The unit of `eps`, in the plural."""
+        return "spreads" if self.moved == "numbers" else "grey levels"
+
+    @property
+    def words(self) -> str:
+        """What an attacker may do, in words.
+
+        >>> from netwright.core.spec import CategoryField
+        >>> Threat(InputSpec(fields=(CategoryField(name="sex", categories=("f", "m")),)), swaps=2).words
+        'any 2 categories of a row may be swapped'
+        >>> Threat(InputSpec(kind="image", fields=(ImageField(height=8, width=8),)), eps=8).words
+        'every pixel may move by 8 grey levels of 255'
+        """
+        parts = []
+        if self.swaps:
+            which = "any one category" if self.swaps == 1 else f"any {self.swaps} categories"
+            parts.append(f"{which} of a row may be swapped")
+        if self.eps and self.moved == "pixels":
+            what, norm = ("every pixel", "") if self.norm == "linf" else ("an image", " in Euclidean norm")
+            parts.append(f"{what} may move by {self.eps:g} grey level{'s' * (self.eps != 1)} of 255{norm}")
+        elif self.eps and self.norm == "linf":
+            parts.append(f"every number may move by {self.eps:g} of its spread")
+        elif self.eps:
+            parts.append(f"the numbers of a row may move by {self.eps:g} spreads in Euclidean norm")
+        return " and ".join(parts)
+
+    @property
+    def axis(self) -> str:
+        """What a curve over `eps`, or over `swaps`, has below."""
+        if not self.eps:
+            return "categories swapped per row"
+        if self.moved == "pixels":
+            what = "largest change of a pixel" if self.norm == "linf" else "Euclidean norm of the change of an image"
+            return f"{what}, in grey levels of 255"
+        return (
+            f"{'largest change' if self.norm == 'linf' else 'Euclidean norm of all changes'}, in spreads of each column"
+        )
+
+    @property
+    def not_judged(self) -> str:
+        """Why the outcome is not judged; empty where it is."""
+        return "another category can rightly mean another answer" if self.swaps else ""
+
+    def _is_fixed(self, field: NumberField | VectorField | ImageField) -> bool:
+        if isinstance(field, ImageField) != (self.moved == "pixels"):
+            return True
         date = isinstance(field, NumberField) and field.kind == "date" and not self.dates
         discrete = isinstance(field, VectorField) and field.dtype == "int"
         return date or discrete or field.name in self.immutable
@@ -106,16 +137,28 @@ class Threat:
         numbers = self.spec.numbers
         if self.eps and not all(self._is_fixed(f) for f in numbers):
             spread = _column([0.0 if self._is_fixed(f) else f.scale for f in numbers])
-            whole = torch.tensor([f.kind == "integer" for f in numbers])
-            low, high = _column([f.low for f in numbers]), _column([f.high for f in numbers])
-            found["numbers"] = _box(x["numbers"], spread, self.eps, low, high, whole if whole.any() else None)
+            integers = torch.tensor([f.kind == "integer" for f in numbers])
+            bottom, top = _column([f.low for f in numbers]), _column([f.high for f in numbers])
+            found["numbers"] = self._box(x["numbers"], spread, bottom, top, integers if integers.any() else None)
         for field in self.spec.fields:
-            if isinstance(field, VectorField) and self.eps and not self._is_fixed(field):
-                low = torch.tensor(-math.inf if field.low is None else field.low, dtype=torch.float64)
-                high = torch.tensor(math.inf if field.high is None else field.high, dtype=torch.float64)
-                spread = torch.tensor(field.scale, dtype=torch.float64)
-                found[field.name] = _box(x[field.name], spread, self.eps, low, high, None)
+            if isinstance(field, VectorField | ImageField) and self.eps and not self._is_fixed(field):
+                bottom = _scalar(-math.inf if field.low is None else field.low)
+                top = _scalar(math.inf if field.high is None else field.high)
+                whole = torch.tensor(True) if field.dtype == "uint8" else None
+                found[field.name] = self._box(x[field.name], _scalar(field.scale), bottom, top, whole)
         return found
+
+    def _box(self, x: Tensor, spread: Tensor, bottom: Tensor, top: Tensor, whole: Tensor | None) -> Box:
+        """max(x - eps * spread, min(bottom, x)) ... min(x + eps * spread, max(top, x)), whole numbers rounded inwards.
+
+        Whole pixels are taken as floats, so that a gradient has a meaning.
+        """
+        x = x if x.is_floating_point() else x.float()
+        low = torch.maximum(reached(x, -self.eps * spread), torch.minimum(bottom.to(x.dtype), x))
+        high = torch.minimum(reached(x, self.eps * spread), torch.maximum(top.to(x.dtype), x))
+        if whole is not None:
+            low, high = torch.where(whole, low.ceil(), low), torch.where(whole, high.floor(), high)
+        return Box(x, low, high, spread, whole, self.eps, self.norm)
 
     @cached_property
     def choices(self) -> list[list[int]]:
@@ -140,7 +183,7 @@ class Threat:
                     f"not {tuple(point[name].shape)}"
                 )
         allowed = dict(x)
-        allowed |= {name: box.clip(point.get(name, x[name])) for name, box in self.boxes(x).items()}
+        allowed |= {name: box.clip(point.get(name, x[name])).to(x[name].dtype) for name, box in self.boxes(x).items()}
         if any(self.choices):
             allowed["codes"] = self._codes(point.get("codes", x["codes"]).to(torch.int64), x["codes"])
         return allowed
@@ -156,16 +199,23 @@ class Threat:
         return torch.where(changed, codes, x)
 
     def distance(self, point: Inputs, x: Inputs) -> Tensor:
-        """(N,) the largest change of a number of each row, in spreads, over all fields, fixed ones too."""
+        """(N,) the size of the change of each row under the norm, of the tensor that changed most, fixed ones too."""
         total = torch.zeros(len(next(iter(x.values()))), dtype=torch.float64)
         if self.spec.numbers:
             scale = torch.tensor([f.scale for f in self.spec.numbers], dtype=torch.float64)
-            total = torch.maximum(total, _largest((point["numbers"].double() - x["numbers"].double()) / scale))
+            total = torch.maximum(total, self._size((point["numbers"].double() - x["numbers"].double()) / scale))
         for field in self.spec.fields:
-            if isinstance(field, VectorField):
+            if isinstance(field, VectorField | ImageField):
                 change = (point[field.name].double() - x[field.name].double()) / field.scale
-                total = torch.maximum(total, _largest(change))
+                total = torch.maximum(total, self._size(change))
         return total
+
+    def _size(self, change: Tensor) -> Tensor:
+        flat = change.nan_to_num(nan=0.0).flatten(1)
+        if not flat.shape[1]:
+            return flat.sum(1)
+        size: Tensor = torch.linalg.vector_norm(flat, 2 if self.norm == "l2" else math.inf, dim=1)
+        return size
 
     def swapped(self, point: Inputs, x: Inputs) -> Tensor:
         """(N,) how many categories of each row differ."""
@@ -178,22 +228,5 @@ def _column(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _largest(change: Tensor) -> Tensor:
-    flat = change.abs().nan_to_num(nan=0.0).flatten(1)
-    return flat.amax(1) if flat.shape[1] else flat.sum(1)
-
-
-def _box(x: Tensor, spread: Tensor, eps: float, bottom: Tensor, top: Tensor, whole: Tensor | None) -> Box:
-    """max(x - eps * spread, min(bottom, x)) ... min(x + eps * spread, max(top, x)), whole numbers rounded inwards."""
-    low = torch.maximum(_reached(x, -eps * spread), torch.minimum(bottom.to(x.dtype), x))
-    high = torch.minimum(_reached(x, eps * spread), torch.maximum(top.to(x.dtype), x))
-    if whole is not None:
-        low, high = torch.where(whole, low.ceil(), low), torch.where(whole, high.floor(), high)
-    return Box(x, low, high, spread.to(x.dtype), whole)
-
-
-def _reached(x: Tensor, step: Tensor) -> Tensor:
-    """x + step, rounded towards x, so that a float never stands outside its box."""
-    reached = (x.double() + step).to(x.dtype)
-    beyond = (reached.double() - x.double()).abs() > step.abs()
-    return torch.where(beyond, torch.nextafter(reached, x), reached)
+def _scalar(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
