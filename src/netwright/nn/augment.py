@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -31,8 +32,12 @@ class Augment(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        if not self.training:
+        if not self.training or not (self.shift or self.rotate or self.zoom or self.flip):
             return x
+        with torch.autocast(x.device.type, enabled=False):  # positions of pixels need more than eight bits
+            return self._changed(x)
+
+    def _changed(self, x: Tensor) -> Tensor:
         from kornia.augmentation import RandomAffine, RandomHorizontalFlip  # a third of a second, and in training only
 
         if self.shift or self.rotate or self.zoom:

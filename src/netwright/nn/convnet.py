@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+MANY_PIXELS = 64 * 64
+"""Of images with more pixels the first maps are brought down by strides, or else residual blocks would take seconds."""
 
-def conv3x3(n_in: int, n_out: int) -> nn.Sequential:
-    """A 3 x 3 convolution without bias and its batch norm: (N, n_in, H, W) -> (N, n_out, H, W)."""
-    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out))
+
+def conv3x3(n_in: int, n_out: int, *, stride: int = 1) -> nn.Conv2d:
+    """A 3 x 3 convolution without bias: (N, n_in, H, W) -> (N, n_out, ceil(H / stride), ceil(W / stride))."""
+    return nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
 
 
 class ResidualConvBlock(nn.Module):
@@ -17,13 +20,16 @@ class ResidualConvBlock(nn.Module):
     Shapes: (N, width, H, W) -> (N, width, H, W).
 
     Source: He et al. (2016); dropout between the convolutions: Zagoruyko and Komodakis (2016).
+
+    >>> ResidualConvBlock(8)(torch.zeros(2, 8, 5, 7)).shape
+    torch.Size([2, 8, 5, 7])
     """
 
     def __init__(self, width: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.first = conv3x3(width, width)
+        self.first = nn.Sequential(conv3x3(width, width), nn.BatchNorm2d(width))
         self.dropout = nn.Dropout2d(dropout)
-        self.second = conv3x3(width, width)
+        self.second = nn.Sequential(conv3x3(width, width), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) -> (N, width, H, W)."""
@@ -31,11 +37,19 @@ class ResidualConvBlock(nn.Module):
         return y
 
 
+def halved(n_in: int, n_out: int, *, pool: bool, stride: int = 1) -> list[nn.Module]:
+    """Convolution, max-pooling of 2, norm, relu. Pooled first, a fourth of the positions is left to norm and relu."""
+    pooled: list[nn.Module] = [nn.MaxPool2d(2)] if pool else []
+    return [conv3x3(n_in, n_out, stride=stride), *pooled, nn.BatchNorm2d(n_out), nn.ReLU()]
+
+
 class ResidualConvNet(nn.Module):
     """Images -> vectors: stages of residual blocks, each stage at half the size and up to twice the width of the one before.
 
-    A stage is a 3 x 3 convolution, a max-pooling of 2, and `depth` residual blocks. Stages end where the smaller side would
-    fall under 4 pixels, and after four. Mean and maximum over the positions that are left are the vector.
+    A stage is a 3 x 3 convolution, a max-pooling of 2, and `depth` residual blocks; the first stage of images of up to 16
+    pixels is not pooled. Stages end where the smaller side would fall under 3 positions, and after four. Mean and maximum
+    over the positions that are left are the vector. Images of more than `MANY_PIXELS` pixels are first brought down by
+    convolutions of stride 2.
 
     Shapes: (N, channels, H, W) -> (N, n_out), n_out = 2 * width of the last stage.
 
@@ -52,19 +66,23 @@ class ResidualConvNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int, height: int, width_pixels: int, *, width: int = 32, depth: int = 1, dropout: float = 0.0
+        self, channels: int, height: int, width_pixels: int, *, width: int = 16, depth: int = 1, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        stages, side, n_in, n = [], min(height, width_pixels), channels, width
+        stages: list[nn.Module] = []
+        side, pixels, n_in, n = min(height, width_pixels), height * width_pixels, channels, width
+        while pixels > MANY_PIXELS and side >= 16:
+            stages.append(nn.Sequential(*halved(n_in, n, pool=False, stride=2)))
+            side, pixels, n_in = (side + 1) // 2, pixels // 4, n
         for k in range(4):
-            pool = [nn.MaxPool2d(2)] if side >= 2 else []
             blocks = [ResidualConvBlock(n, dropout=dropout) for _ in range(depth)]
-            stages.append(nn.Sequential(conv3x3(n_in, n), nn.ReLU(), *pool, *blocks))
-            side, n_in = side // 2, n
-            if side < 8:
+            pool = k > 0 or side > 16
+            stages.append(nn.Sequential(*halved(n_in, n, pool=pool), *blocks))
+            side, n_in = side // 2 if pool else side, n
+            if side < 6:
                 break
-            n = min(2 * n, 8 * width) if k < 3 else n
-        self.stages = nn.Sequential(*stages)
+            n = 2 * n
+        self.stages = nn.Sequential(*stages).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.n_out = 2 * n_in
 
     def forward(self, x: Tensor) -> Tensor:

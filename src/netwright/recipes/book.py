@@ -33,19 +33,19 @@ def table_regressor(*, width: int = 128, depth: int = 2, epochs: int = 40) -> Re
     )
 
 
-def image_classifier(*, width: int = 32, depth: int = 1, epochs: int = 10) -> Recipe:
+def image_classifier(*, width: int = 16, depth: int = 1, epochs: int = 12) -> Recipe:
     """Classes of images."""
     return _image("image-classifier", "cross-entropy", width, depth, epochs)
 
 
-def image_regressor(*, width: int = 32, depth: int = 1, epochs: int = 10) -> Recipe:
+def image_regressor(*, width: int = 16, depth: int = 1, epochs: int = 12) -> Recipe:
     """A number from an image."""
     return _image("image-regressor", "squared-error", width, depth, epochs)
 
 
 def _image(name: str, loss: str, width: int, depth: int, epochs: int) -> Recipe:
     options = {"width": width, "depth": depth}
-    training = Training(epochs=epochs, batch_size=128, learning_rate=3e-3)
+    training = Training(epochs=epochs, batch_size=128, learning_rate=5e-3)
     return Recipe(name=name, template="residual-conv", options=options, loss=loss, training=training)
 
 

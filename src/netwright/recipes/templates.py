@@ -113,7 +113,7 @@ def residual_conv(
     target: TargetSpec,
     *,
     n_out: int | None = None,
-    width: int = 32,
+    width: int = 16,
     depth: int = 1,
     dropout: float = 0.0,
     noise: float = 0.0,
@@ -125,7 +125,7 @@ def residual_conv(
     """Stages of residual convolutions on standardised pixels, a linear head on the mean and the maximum over positions.
 
     Args:
-        width: channels of the first stage. depth: residual blocks of a stage.
+        width: channels of the first stage; each further one has twice as many. depth: residual blocks of a stage.
         dropout: rate of whole channels inside the blocks, and of features before the head.
         noise: deviation of Gaussian noise on standardised pixels, in training only.
         shift, rotate, zoom, flip: random changes of the images, in training only; see `netwright.nn.augment.Augment`.

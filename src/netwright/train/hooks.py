@@ -21,7 +21,7 @@ from netwright.train.checkpoint import save_checkpoint
 from netwright.train.objectives import Objective
 from netwright.train.state import State
 
-AT_ONCE = 1 << 20
+AT_ONCE = 1 << 19
 """Pixels, tokens or numbers that a network is shown at once in evaluation: it holds each of them many times over."""
 
 MEASURED = 10_000
@@ -122,7 +122,7 @@ def outputs_of(
     called = _With()
     if batch_size is None:
         in_row = sum(tensor[:1].numel() for tensor in block.take(torch.arange(min(1, len(block)))).x.values())
-        batch_size = max(16, min(8192, AT_ONCE // max(in_row, 1)))
+        batch_size = max(1, min(8192, AT_ONCE // max(in_row, 1)))
     parts = torch.split(torch.arange(len(block)), batch_size)
     outputs = torch.cat([objective.predict(called, block.take(part).x) for part in parts])
     net.train(was_training)
