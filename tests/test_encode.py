@@ -71,7 +71,7 @@ def test_rare_categories_beyond_the_limit_share_unknown(monkeypatch: pytest.Monk
     assert codes_of(["a", "a", "b", "b", "c", None], ["a", "b", "c", None]) == [1, 2, 0, 3]
 
 
-@pytest.mark.parametrize("kind", ["text", "identifier", "constant"])
+@pytest.mark.parametrize("kind", ["identifier", "constant"])
 def test_a_kind_that_no_network_eats_is_refused_with_advice(kind: ColumnKind) -> None:
     with pytest.raises(DataError, match="drop it or set --kind a=category"):
         fit_inputs(FRAME, {"a": kind})

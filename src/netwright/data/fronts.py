@@ -168,7 +168,8 @@ class TextVector(nn.Module):
         """Vectors (N, n_out)."""
         ids = x[self.tensor]
         if not torch.compiler.is_exporting():
-            ids = ids[:, : max(1, int((ids != PAD).any(0).sum()))]
+            places = torch.arange(1, ids.shape[1] + 1, device=ids.device)
+            ids = ids[:, : max(1, int(((ids != PAD).any(0) * places).amax()))]
         vectors: Tensor = self.trunk(ids)
         return vectors
 
