@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 from netwright.core.frozen import Frozen
 
 Verdict = Literal["pass", "warn", "fail", "info"]
+Mark = Literal["", "good", "bad"]
 _NOT_FINITE = {"NaN", "Infinity", "-Infinity"}
 
 
@@ -54,7 +55,7 @@ class Picture(Frozen):
     png: str
     caption: str = ""
     heat: tuple[tuple[float, ...], ...] = ()
-    mark: Literal["", "good", "bad"] = ""
+    mark: Mark = ""
 
 
 class Tokens(Frozen):
@@ -69,7 +70,7 @@ class Tokens(Frozen):
     pieces: tuple[str, ...]
     weights: tuple[float, ...]
     caption: str = ""
-    mark: Literal["", "good", "bad"] = ""
+    mark: Mark = ""
 
 
 class Figure(Frozen):

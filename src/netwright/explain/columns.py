@@ -11,7 +11,16 @@ from torch import Tensor
 from netwright.core.errors import DataError
 from netwright.core.finding import Finding
 from netwright.core.seed import generator
-from netwright.core.spec import AnyField, CategoryField, InputSpec, NumberField, TargetSpec, TextField, VectorField
+from netwright.core.spec import (
+    AnyField,
+    CategoryField,
+    ImageField,
+    InputSpec,
+    NumberField,
+    TargetSpec,
+    TextField,
+    VectorField,
+)
 from netwright.data.batch import Batch, Block, Inputs
 from netwright.model import Model, Subject
 
@@ -27,12 +36,14 @@ class Column:
         name: as a reader knows it: the column's name, or "x[3]".
         tensor: its tensor among the inputs. index: its place there; None for the whole tensor.
         field: of the spec.
+        also: further tensors of the same column, which go with the first (a text's characters with its words).
     """
 
     name: str
     tensor: str
     index: int | None
     field: AnyField
+    also: tuple[str, ...] = ()
 
     @property
     def is_category(self) -> bool:
@@ -61,6 +72,10 @@ class Column:
         changed[(...,) if self.index is None else (slice(None), self.index)] = values
         return {**x, self.tensor: changed}
 
+    def shuffled(self, x: Inputs, order: Tensor) -> dict[str, Tensor]:
+        """The same inputs with this column's values in another order of rows."""
+        return {**self.put(x, self.of(x)[order]), **{name: x[name][order] for name in self.also}}
+
 
 def columns_of(spec: InputSpec) -> list[Column]:
     """All columns in the order of the spec; vectors of up to `MAX_COMPONENTS` components are taken apart.
@@ -72,7 +87,11 @@ def columns_of(spec: InputSpec) -> list[Column]:
     places |= {f.name: ("codes", i) for i, f in enumerate(spec.categories)}
     found: list[Column] = []
     for field in spec.fields:
-        if not isinstance(field, VectorField):
+        if isinstance(field, TextField):
+            found.append(Column(field.name, field.tensors[0], None, field, also=field.tensors[1:]))
+        elif isinstance(field, ImageField):
+            found.append(Column(field.name, field.name, None, field))
+        elif not isinstance(field, VectorField):
             found.append(Column(field.name, *places[field.name], field))
         elif len(field.shape) == 1 and field.shape[0] <= MAX_COMPONENTS:
             found += [Column(f"{field.name}[{i}]", field.name, i, field) for i in range(field.shape[0])]

@@ -10,7 +10,7 @@ import torch
 
 from netwright.core.finding import Cell, Figure, Finding, Series, Table, Verdict
 from netwright.core.seed import numpy_generator
-from netwright.data.batch import Batch, Inputs
+from netwright.data.batch import Batch
 from netwright.explain.columns import Column, columns_of, not_applicable, rows_for
 from netwright.losses.metrics import check_metric, greater_is_better, score
 from netwright.model import Model, Subject
@@ -71,16 +71,12 @@ def measure(
         row = []
         for column in columns:
             order = torch.from_numpy(rng.permutation(len(batch)))
-            shuffled = model.predict_encoded(_shuffled(x, column, order))
+            shuffled = model.predict_encoded(column.shuffled(x, order))
             row.append(sign * (score(metric, y[drawn], shuffled, w) - base))
         found.append(row)
         if time.monotonic() >= deadline:
             break
     return score(metric, y, plain, weight), np.array(found)
-
-
-def _shuffled(x: Inputs, column: Column, order: torch.Tensor) -> Inputs:
-    return column.put(x, column.of(x)[order])
 
 
 def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
