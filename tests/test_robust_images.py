@@ -380,6 +380,7 @@ def linear_subject() -> Subject:
 
 
 IMAGE_ATTACKS = [entry.name for entry in ATTACKS.values() if entry.fits(kind="image", task="binary")]
+"""All that can be asked about images."""
 
 
 def test_images_have_four_attacks_and_none_of_tables_or_texts():

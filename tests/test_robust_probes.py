@@ -24,8 +24,7 @@ from netwright.robust.entries import ATTACKS
 from netwright.train.settings import Training
 
 QUICK = {"rows": 60}
-TABLE_ATTACKS = [name for name in ATTACKS if name != "character-edits"]
-"""Attacks that move numbers and categories; under "l2" by name on images only, but they can do tables too."""
+TABLE_ATTACKS = [entry.name for entry in ATTACKS.values() if not {"images", "texts"} & set(entry.needs)]
 
 
 def trained_on(data: Data, loss: str, metric: str) -> Subject:

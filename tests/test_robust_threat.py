@@ -86,22 +86,29 @@ def assert_allowed(point: dict[str, Tensor], x: dict[str, Tensor], threat: Threa
     eps=st.sampled_from([0.0, 0.01, 0.3, 1.0, 5.0]),
     swaps=st.integers(0, 3),
     immutable=st.sets(st.sampled_from(TABLE.names)),
+    norm=st.sampled_from(["linf", "l2"]),
 )
-def test_the_projection_lets_nothing_through_that_is_not_allowed(seed, eps, swaps, immutable):
+def test_the_projection_lets_nothing_through_that_is_not_allowed(seed, eps, swaps, immutable, norm):
     rng = torch.Generator().manual_seed(seed)
-    x, threat = table_rows(rng), Threat(TABLE, eps=eps, swaps=swaps, immutable=tuple(immutable))
+    x, threat = table_rows(rng), Threat(TABLE, eps=eps, swaps=swaps, immutable=tuple(immutable), norm=norm)
     point = threat.project({name: anything(tensor, rng) for name, tensor in x.items()}, x)
     assert_allowed(point, x, threat)
+    assert (threat.distance(point, x) <= eps * (1 + 1e-9)).all()
     again = threat.project(point, x)
     assert all(torch.equal(again[n].nan_to_num(nan=-7.0), point[n].nan_to_num(nan=-7.0)) for n in point)
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), eps=st.sampled_from([0.0, 0.01, 0.3, 1.0]), far=st.sampled_from([1.0, 1e3, 1e6]))
-def test_a_float32_tensor_never_leaves_its_box_by_rounding(seed, eps, far):
+@given(
+    seed=st.integers(0, 10**6),
+    eps=st.sampled_from([0.0, 0.01, 0.3, 1.0]),
+    far=st.sampled_from([1.0, 1e3, 1e6]),
+    norm=st.sampled_from(["linf", "l2"]),
+)
+def test_a_float32_tensor_never_leaves_its_box_by_rounding(seed, eps, far, norm):
     rng = torch.Generator().manual_seed(seed)
     x = {"x": torch.randn(9, 2, 3, generator=rng) * far, "ids": torch.randint(0, 9, (9, 4), generator=rng)}
-    threat = Threat(VECTOR, eps=eps)
+    threat = Threat(VECTOR, eps=eps, norm=norm)
     point = threat.project({name: anything(tensor, rng) for name, tensor in x.items()}, x)
     assert_allowed(point, x, threat)
     assert (threat.distance(point, x) <= eps * (1 + 1e-12)).all()

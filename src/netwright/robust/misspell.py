@@ -13,7 +13,7 @@ Ask = Callable[[list[int], list[Texts]], tuple[np.ndarray, np.ndarray]]
 Search = Callable[[Ask, Sequence[Texts], EditRules, np.random.Generator], list[list[Texts]]]
 """search(ask, texts, rules, rng) -> for each row its texts after one edit, after two, ..., as far as they go."""
 
-WORDS, CANDIDATES = 4, 8
+WORDS, CANDIDATES = 4, 16
 """Words of a row that a step tries, the most important ones; spellings of each that are tried."""
 _MOST_OPEN = 60
 """Words of a row that are looked at; a text may be long."""
