@@ -17,7 +17,9 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _PIECE = 1 << 26
 _SAMPLE = 1 << 16
 _NEWLINE, _RETURN, _QUOTE = 10, 13, 34
-_LITERAL = "quotation marks are taken as text, as they are wherever tabs alone cut every line into the same number of cells"
+_LITERAL = (
+    "quotation marks are taken as text, as they are wherever tabs alone cut every line into the same number of cells"
+)
 
 
 @dataclass(frozen=True)
