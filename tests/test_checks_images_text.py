@@ -20,7 +20,7 @@ from netwright.checks.gradients import gradients_flow
 from netwright.checks.independence import rows_independent
 from netwright.checks.near import near_duplicates
 from netwright.checks.overfit import distinct_rows, one_batch_overfits
-from netwright.checks.properties import of_images, of_texts, properties
+from netwright.checks.properties import properties
 from netwright.checks.rate import learning_rate_range
 from netwright.checks.shift import shift
 from netwright.checks.shortcut import shortcut
@@ -30,6 +30,7 @@ from netwright.core.seed import numpy_generator
 from netwright.core.spec import TextField
 from netwright.data.data import PARTS, Data
 from netwright.data.encode import fit_inputs, fit_target
+from netwright.data.properties import of_images, of_texts
 from netwright.losses.standard import CrossEntropy
 from netwright.model import Model, Subject
 from netwright.recipes.book import design

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time
 from itertools import pairwise
 from typing import Any
 
@@ -11,15 +10,14 @@ import numpy as np
 
 from netwright.baselines.links import unlinked
 from netwright.baselines.resampled import row_losses
-from netwright.baselines.slices import MIN_ROWS, Slice, worst_slices
+from netwright.baselines.slices import MIN_ROWS, Slice, properties, worst_slices
+from netwright.baselines.worst import N_WORST, sheets, worst_table
 from netwright.core.finding import Cell, Figure, Finding, Series, Table
 from netwright.data.data import Data
 from netwright.model import Model, Subject
 from netwright.report.text import number
 
-N_WORST = 20
 MAX_CLASSES = 30
-MAX_COLUMNS = 12
 MAX_POINTS = 2000
 _WHY = "A mean hides where a network fails: on a group, on a class, or on rows whose label is wrong."
 
@@ -41,9 +39,9 @@ def _of_classes(model: Model, data: Data, baselines: Mapping[str, np.ndarray]) -
     wrong, losses = (guess != y).astype(float), row_losses("log-loss", y, p)
     counts = np.bincount(y * len(classes) + guess, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
     never = [classes[c] for c in range(len(classes)) if counts[c].sum() >= 10 and not counts[c, c]]
-    order = np.argsort(of_true, kind="stable")[:N_WORST]
-    answers = [(classes[y[i]], classes[guess[i]], float(of_true[i])) for i in order]
-    slices = worst_slices(x, data.spec, losses)
+    order = np.argsort(of_true, kind="stable")
+    answers = [(classes[y[i]], classes[guess[i]], float(of_true[i])) for i in order[:N_WORST]]
+    slices = worst_slices(x, data.spec, losses, more=properties(data))
     other, of_other = _best_of("log-loss", y, baselines)
     rows = [
         (
@@ -66,15 +64,16 @@ def _of_classes(model: Model, data: Data, baselines: Mapping[str, np.ndarray]) -
         measured={"share_wrong": float(wrong.mean()), "n_test": len(y), "log-loss": float(losses.mean())},
         expected="every class that has 10 test rows is found at least once",
         why=_WHY,
-        todo=_advice(
-            slices, f"{wrong.mean():.1%} wrong" if len(y) else "", lambda s: f"{wrong[s.rows].mean():.1%} wrong"
-        ),
+        todo=_advice(slices, data, f"{wrong.mean():.1%} wrong", lambda s: f"{wrong[s.rows].mean():.1%} wrong"),
         tables=(
             _class_table(counts, classes),
-            _worst_table(data, order, ("true", "predicted", "probability of the true class"), answers),
+            worst_table(data, order[:N_WORST], ("true", "predicted", "probability of the true class"), answers),
             Table(title=_slice_title("log loss", float(losses.mean())), columns=columns, rows=tuple(rows)),
         ),
-        figures=(_confusion(counts, classes),) if len(classes) <= MAX_CLASSES else (),
+        figures=(
+            *((_confusion(counts, classes),) if len(classes) <= MAX_CLASSES else ()),
+            *sheets(data, order[guess[order] != y[order]], p),
+        ),
         reference="Chung et al. (2019), Slice Finder",
     )
 
@@ -129,9 +128,9 @@ def _of_numbers(model: Model, data: Data, baselines: Mapping[str, np.ndarray]) -
     value = model.predict_encoded(x)
     residual = y - value
     distance = np.abs(residual)
-    order = np.argsort(-distance, kind="stable")[:N_WORST]
-    answers = [(float(y[i]), float(value[i]), float(residual[i])) for i in order]
-    slices = worst_slices(x, data.spec, distance)
+    order = np.argsort(-distance, kind="stable")
+    answers = [(float(y[i]), float(value[i]), float(residual[i])) for i in order[:N_WORST]]
+    slices = worst_slices(x, data.spec, distance, more=properties(data))
     other, of_other = _best_of("mae", y, baselines)
     rows = [
         (
@@ -161,12 +160,14 @@ def _of_numbers(model: Model, data: Data, baselines: Mapping[str, np.ndarray]) -
             "n_test": len(y),
         },
         why=_WHY,
-        todo=_advice(slices, f"mean absolute error {number(mean)}", lambda s: f"mean absolute error {number(s.loss)}"),
+        todo=_advice(
+            slices, data, f"mean absolute error {number(mean)}", lambda s: f"mean absolute error {number(s.loss)}"
+        ),
         tables=(
-            _worst_table(data, order, ("true", "predicted", "residual"), answers),
+            worst_table(data, order[:N_WORST], ("true", "predicted", "residual"), answers),
             Table(title=_slice_title("mean absolute error", mean), columns=columns, rows=tuple(rows)),
         ),
-        figures=(_against_truth(y, value), _histogram(residual)),
+        figures=(_against_truth(y, value), _histogram(residual), *sheets(data, order, value)),
         reference="Chung et al. (2019), Slice Finder",
     )
 
@@ -175,42 +176,17 @@ def _slice_title(what: str, overall: float) -> str:
     return f"Slices of at least {MIN_ROWS} rows where the {what} is clearly above that of all rows ({number(overall)})"
 
 
-def _advice(slices: list[Slice], overall: str, words: Any) -> str:
-    """What the worst slice suggests."""
+def _advice(slices: list[Slice], data: Data, overall: str, words: Any) -> str:
+    """What the worst slice suggests; `overall` and `words` say how bad all rows are, and those of a slice."""
     if not slices:
         return ""
     worst = slices[0]
+    column = "" if data.spec.kind in ("image", "text") else " or a further column"
     return (
         f"Errors gather where {worst.column} is {worst.cells} ({len(worst.rows):,} rows, {words(worst)}, {overall} of all rows). "
-        "Where a baseline does better there, the network can too; else more such rows or a further column may help. "
+        f"Where a baseline does better there, the network can too; else more such rows{column} may help. "
         "Read the worst rows: some may be labelled wrongly."
     )
-
-
-def _worst_table(data: Data, order: np.ndarray, names: tuple[str, ...], answers: list[tuple[Any, ...]]) -> Table:
-    """The worst rows with their raw cells; `row` counts from 0 in the data as read."""
-    frame = data.part("test")
-    columns = [n for n in data.spec.names if n in frame.columns][:MAX_COLUMNS]
-    left = sum(n in frame.columns for n in data.spec.names) - len(columns)
-    rows = [
-        (int(data.split["test"][i]), *answer, *(plain_cell(frame[n][int(i)]) for n in columns))
-        for i, answer in zip(order, answers, strict=True)
-    ]
-    title = f"The {len(rows)} worst errors" + (f" ({left} further columns are not shown)" if left else "")
-    return Table(title=title, columns=("row", *names, *columns), rows=tuple(rows))
-
-
-def plain_cell(value: Any) -> Cell:
-    """A raw cell as a finding can hold it.
-
-    >>> plain_cell(date(2024, 1, 31)), plain_cell(float("nan")), plain_cell(3)
-    ('2024-01-31', None, 3)
-    """
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value.isoformat() if isinstance(value, date | datetime | time) else str(value)
 
 
 def _against_truth(y: np.ndarray, value: np.ndarray) -> Figure:

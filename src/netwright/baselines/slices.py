@@ -1,15 +1,17 @@
-"""Slices of rows by one column each, and those on which a loss is clearly above its mean."""
+"""Slices of rows by one column or one property each, and those on which a loss is clearly above its mean."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 
-from netwright.core.spec import CategoryField, InputSpec, NumberField, VectorField
+from netwright.core.spec import PAD, UNKNOWN, CategoryField, InputSpec, NumberField, VectorField
 from netwright.data.batch import Inputs
+from netwright.data.data import Data
+from netwright.data.properties import of_images, of_texts
 from netwright.report.text import number
 
 MIN_ROWS = 30
@@ -33,7 +35,13 @@ class Slice:
 
 
 def worst_slices(
-    x: Inputs, spec: InputSpec, losses: np.ndarray, *, top: int = 15, least: int = MIN_ROWS
+    x: Inputs,
+    spec: InputSpec,
+    losses: np.ndarray,
+    *,
+    more: Mapping[str, np.ndarray] | None = None,
+    top: int = 15,
+    least: int = MIN_ROWS,
 ) -> list[Slice]:
     """Slices whose mean loss is above that of all rows by more than chance easily gives, largest sure excess first.
 
@@ -42,12 +50,13 @@ def worst_slices(
 
     Args:
         x: encoded rows. losses: (N,) loss of each.
+        more: numbers (N,) of the rows that are no columns, by name (`properties`).
         top: the most that are given. least: the fewest rows of a slice.
 
     Source: Chung et al. (2019), Slice Finder.
     """
     found, mean = [], float(losses.mean()) if len(losses) else 0.0
-    for column, cells, inside in _slices(x, spec):
+    for column, cells, inside in _slices(x, spec, more or {}):
         rows = np.flatnonzero(inside)
         if not least <= len(rows) < len(losses):
             continue
@@ -58,18 +67,49 @@ def worst_slices(
     return sorted(found, key=lambda s: -s.excess)[:top]
 
 
-def _slices(x: Inputs, spec: InputSpec) -> Iterator[tuple[str, str, np.ndarray]]:
+def properties(data: Data) -> dict[str, np.ndarray]:
+    """Numbers (N,) of the test rows that their images and texts have, by name: brightness and contrast; lengths, and shares of
+    capitals, digits, signs and words that training texts did not have.
+    """
+    found: dict[str, np.ndarray] = {}
+    x, texts = data.block("test").x, data.texts("test")
+    for image in data.spec.images:
+        if image.name in x:
+            found |= {f"{name}{_of(image.name, data)}": v for name, v in of_images(x[image.name]).items()}
+    for text in data.spec.texts:
+        for name, values in of_texts(texts[text.name]).items():
+            what = "number" if name in ("characters", "words") else "share"
+            found[f"{what} of {name}{_of(text.name, data)}"] = values
+        if text.tensors[0] in x:
+            ids = x[text.tensors[0]].cpu().numpy()
+            shares = (ids == UNKNOWN).sum(1) / np.maximum((ids != PAD).sum(1), 1)
+            found[f"share of unknown words{_of(text.name, data)}"] = shares
+    return found
+
+
+def _of(name: str, data: Data) -> str:
+    return f" in {name!r}" if len(data.spec.fields) > 1 else ""
+
+
+def _slices(x: Inputs, spec: InputSpec, more: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, np.ndarray]]:
     """Column, cells and membership (N,) of every slice."""
     for field in spec.fields:
-        tensor, column = spec.locate(field.name)
-        values = x[tensor].detach().cpu().double().numpy()
         if isinstance(field, CategoryField):
-            yield from _by_category(field, values[:, column or 0])
+            yield from _by_category(field, _numbers(x, spec, field.name))
         elif isinstance(field, NumberField):
-            yield from _by_number(field.name, values[:, column or 0], is_date=field.kind == "date")
-        elif isinstance(field, VectorField) and values[:1].size <= MAX_ELEMENTS:
-            for i, element in enumerate(values.reshape(len(values), -1).T):
+            yield from _by_number(field.name, _numbers(x, spec, field.name), is_date=field.kind == "date")
+        elif isinstance(field, VectorField) and x[field.name][:1].numel() <= MAX_ELEMENTS:
+            for i, element in enumerate(_numbers(x, spec, field.name).reshape(len(x[field.name]), -1).T):
                 yield from _by_number(f"{field.name}[{i}]", element)
+    for name, values in more.items():
+        yield from _by_number(name, values)
+
+
+def _numbers(x: Inputs, spec: InputSpec, name: str) -> np.ndarray:
+    tensor, column = spec.locate(name)
+    values = x[tensor] if column is None else x[tensor][:, column]
+    found: np.ndarray = values.detach().cpu().double().numpy()
+    return found
 
 
 def _by_category(field: CategoryField, codes: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from torch import Tensor
 
 from netwright.checks.data import Column
 from netwright.data.data import Data, Part
-from netwright.data.shrink import pieces
+from netwright.data.properties import of_images, of_texts
 
 
 def properties(data: Data, part: Part) -> list[Column]:
@@ -29,33 +28,6 @@ def properties(data: Data, part: Part) -> list[Column]:
         of = f" of {name!r}" if len(data.spec.fields) > 1 else ""
         found += [Column(f"{what}{of}", values) for what, values in of_texts(texts).items()]
     return found
-
-
-def of_images(pixels: Tensor) -> dict[str, np.ndarray]:
-    """Mean and standard deviation of the pixels of each image (N, C, H, W)."""
-    mean, spread = np.empty(len(pixels)), np.empty(len(pixels))
-    for piece in pieces(len(pixels), pixels[:1].numel()):
-        flat = pixels[piece].flatten(1).double()
-        mean[piece] = flat.mean(1)
-        spread[piece] = flat.std(1, correction=0)
-    return {"brightness": mean, "contrast": spread}
-
-
-def of_texts(texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """Characters and words of each text, and its shares of capitals, digits and signs.
-
-    >>> {name: values.tolist() for name, values in of_texts(["Rome 64!", ""]).items()}["capitals"]
-    [0.125, 0.0]
-    """
-    cells = pl.Series(texts, dtype=pl.String)
-    length = cells.str.len_chars().to_numpy().astype(np.float64)
-    counted = {
-        name: cells.str.count_matches(pattern).to_numpy().astype(np.float64)
-        for name, pattern in (("words", r"\w+"), ("capitals", r"\p{Lu}"), ("digits", r"\d"), ("signs", r"[^\w\s]"))
-    }
-    words = counted.pop("words")
-    shares = {name: counts / np.maximum(length, 1) for name, counts in counted.items()}
-    return {"characters": length, "words": words, **shares}
 
 
 def _file_sizes(column: pl.Series) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Predictions as the table that users get, whoever made them."""
+"""Predictions as users get them, as a table and in words, whoever made them."""
 
 from __future__ import annotations
 
@@ -30,3 +30,15 @@ def answers(prediction: np.ndarray, target: TargetSpec, margin: float | None = N
     if margin is not None:
         columns += [pl.Series("lower", prediction - margin), pl.Series("upper", prediction + margin)]
     return pl.DataFrame(columns)
+
+
+def told(target: TargetSpec, true: float, said: np.ndarray) -> str:
+    """The true answer and the given one in words.
+
+    >>> told(TargetSpec(name="y", task="binary", classes=("cat", "dog")), 1, np.array([0.875, 0.125]))
+    'true dog, said cat 88 %'
+    """
+    if target.is_number:
+        return f"true {true:.4g}, said {float(said):.4g}"
+    best = int(said.argmax())
+    return f"true {target.classes[int(true)]}, said {target.classes[best]} {said[best]:.0%}".replace("%", " %")

@@ -12,6 +12,7 @@ from netwright.core.errors import DataError
 from netwright.core.finding import Mark
 from netwright.core.seed import generator, numpy_generator
 from netwright.core.spec import TargetSpec
+from netwright.data.answers import told
 from netwright.data.batch import Batch, Block, Inputs
 from netwright.model import Model, Subject
 
@@ -61,18 +62,6 @@ class Drawn:
     def mark(self, i: int) -> Mark:
         """Whether the answer is right."""
         return "bad" if self.wrong[i] else "good"
-
-
-def told(target: TargetSpec, true: float, said: np.ndarray) -> str:
-    """The true answer and the given one in words.
-
-    >>> told(TargetSpec(name="y", task="binary", classes=("cat", "dog")), 1, np.array([0.875, 0.125]))
-    'true dog, said cat 88 %'
-    """
-    if target.is_number:
-        return f"true {true:.4g}, said {float(said):.4g}"
-    best = int(said.argmax())
-    return f"true {target.classes[int(true)]}, said {target.classes[best]} {said[best]:.0%}".replace("%", " %")
 
 
 def answer_words(target: TargetSpec) -> str:
