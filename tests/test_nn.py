@@ -38,7 +38,7 @@ MADE: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[int, ...]]] = {
         (3, 2),
     ),
     "residual-conv-block": (lambda: ResidualConvBlock(4, dropout=0.2), torch.rand(3, 4, 5, 6), (3, 4, 5, 6)),
-    "residual-conv-net": (lambda: ResidualConvNet(2, 9, 8, width=4, dropout=0.2), torch.rand(3, 2, 9, 8), (3, 8)),
+    "residual-conv-net": (lambda: ResidualConvNet(2, 9, 8, width=4, dropout=0.2), torch.rand(3, 2, 9, 8), (3, 16)),
     "augment": (lambda: Augment(shift=0.1, flip=True), torch.rand(3, 2, 9, 8), (3, 2, 9, 8)),
     "ensemble": (lambda: Ensemble([nn.Linear(6, 2), nn.Linear(6, 2)]), torch.linspace(-1, 1, 18).reshape(3, 6), (3, 2)),
 }
