@@ -23,6 +23,7 @@ from netwright.data.text import fit_text
 from netwright.losses.loss import adapt
 from netwright.losses.standard import CrossEntropy, SquaredError
 from netwright.model import Model, Subject
+from netwright.report.pictures import sheet
 from netwright.robust.edits import EditRules, edit_distance, pieces_of, words_of
 from netwright.robust.entries import ATTACKS
 from netwright.robust.misspell import NEIGHBOURS, greedy, random_edits, spellings
@@ -336,6 +337,7 @@ def test_the_finding_marks_words_names_the_fragile_ones_and_states_its_limits(co
         assert words == [b for _, b in edits_of((was,), (now,)).values()]
         assert counting.model.predict(pl.DataFrame({"text": [now]}))[0] == row[4] == "bad" != row[1]
     assert all(len(t.pieces) == len(t.weights) for t in figure.texts)
+    assert "darker" not in sheet(figure, "f"), "marks have no sizes that a key could explain"
 
 
 def test_edits_that_are_not_needed_are_put_back_before_they_are_shown():

@@ -51,8 +51,9 @@ def shortened(figure: Figure) -> tuple[Figure, str]:
 
 
 def _weights(figure: Figure) -> bool:
-    """Whether colours stand for anything in it."""
-    return any(p.heat for p in figure.pictures) or any(any(t.weights) for t in figure.texts)
+    """Whether colours stand for sizes in it: words that are only marked all weigh 1."""
+    weights = {weight for text in figure.texts for weight in text.weights}
+    return any(p.heat for p in figure.pictures) or not weights <= {0.0, 1.0}
 
 
 def _key(figure: Figure) -> str:

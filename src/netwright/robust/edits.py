@@ -144,7 +144,7 @@ class EditRules:
     @property
     def axis(self) -> str:
         """What a curve over `edits` has below."""
-        return "letters inserted, deleted, replaced or swapped, per text"
+        return "misspelt letters per text"
 
     @property
     def not_judged(self) -> str:

@@ -47,9 +47,11 @@ def picture_details(trial: Trial, judged: AttackResult, x: Inputs) -> Details:
         pictures += [
             Picture(png=to_png(near[i], field.low, field.high), caption=first, mark="" if trial.is_number else "good"),
             Picture(
-                png=to_png(far[i], field.low, field.high), caption=f"changed: {said(after[i], target)}", mark="bad"
+                png=to_png(far[i], field.low, field.high),
+                caption=f"row {row} changed: predicted {said(after[i], target)}",
+                mark="bad",
             ),
-            Picture(png=difference(far[i] - near[i], field, times), caption=f"difference x {times:g}"),
+            Picture(png=difference(far[i] - near[i], field, times), caption=f"row {row}, difference x {times:g}"),
         ]
     after_words = "made worse" if trial.is_number else "turned wrong"
     sheet = Figure(

@@ -80,7 +80,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     [0.826, 0.945]
     """
     middle, wide = share + _Z**2 / (2 * n), _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    return max(0.0, (middle - wide) / (1 + _Z**2 / n)), min(1.0, (middle + wide) / (1 + _Z**2 / n))
+    low, high = (middle - wide) / (1 + _Z**2 / n), (middle + wide) / (1 + _Z**2 / n)
+    return max(0.0, low) if share > 0 else 0.0, min(1.0, high) if share < 1 else 1.0
 
 
 def rmse_interval(errors: np.ndarray, seed: int) -> tuple[float, float]:

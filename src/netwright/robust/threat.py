@@ -113,8 +113,7 @@ class Threat:
         if not self.eps:
             return "categories swapped per row"
         if self.moved == "pixels":
-            what = "largest change of a pixel" if self.norm == "linf" else "Euclidean norm of the change of an image"
-            return f"{what}, in grey levels of 255"
+            return f"{'largest change of a pixel' if self.norm == 'linf' else 'Euclidean norm of the change'} (grey levels)"
         return (
             f"{'largest change' if self.norm == 'linf' else 'Euclidean norm of all changes'}, in spreads of each column"
         )
