@@ -50,7 +50,7 @@ def run(
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="The column to predict. Images have one already: their class.",
+            help="The column to predict. By default what the data say: images have a class; a table needs it.",
             show_default=False,
         ),
     ] = None,
@@ -158,6 +158,8 @@ def run(
       model/           for: netwright predict FOLDER/model new.csv
       baseline.py      trains and applies the best classic method on the same split
     """
+    if target is None and not data.is_dir() and data.suffix.lower() != ".npz":
+        raise UsageError(f"--target is missing: say which column of {data} is to be predicted: --target COLUMN")
     if not 0 < minutes < float("inf"):
         raise UsageError(f"--minutes {minutes:g}: expected a number above 0, such as --minutes 10")
     settings: dict[str, Any] = {
