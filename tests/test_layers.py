@@ -20,7 +20,7 @@ LAYERS = [
     {""},  # netwright/__init__.py: the lazy front for Python
     {"workflow"},
     {"estimators"},
-    {"baselines", "checks", "robust", "explain", "search"},
+    {"baselines", "checks", "robust", "explain", "search", "export"},
     {"model"},
     {"recipes"},
     {"adapt"},

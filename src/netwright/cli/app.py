@@ -9,6 +9,7 @@ import typer
 
 from netwright import __version__
 from netwright.cli.browse import list_entries, show
+from netwright.cli.export import export
 from netwright.cli.predict import predict
 from netwright.cli.probes import attack, check, explain
 from netwright.cli.run import resume, run
@@ -28,6 +29,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "check": check,
     "attack": attack,
     "explain": explain,
+    "export": export,
     "list": list_entries,
     "show": show,
 }

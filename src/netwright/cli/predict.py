@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netwright.cli.options import Debug, ModelPath, command
+from netwright.cli.options import Debug, command
 from netwright.cli.paths import check_output, model_folder
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from netwright.export.runtime import Exported
+    from netwright.model import Model
 
 _PIECE = 1 << 15
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -21,7 +24,13 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 @command
 def predict(
-    model: ModelPath,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A run folder, the model folder in it, or a file that `netwright export` wrote (.onnx), which needs no torch.",
+        ),
+    ],
     data: Annotated[
         Path,
         typer.Argument(
@@ -54,17 +63,17 @@ def predict(
       netwright predict runs/adult/model new.parquet -o predictions.parquet
       netwright predict runs/adult new.csv | head
       netwright predict runs/photos/model holiday/ -o predictions.csv
+      netwright predict adult.onnx new.csv -o predictions.csv
     """
-    check_output(output, "--output", SUFFIXES, inputs=(data,))
-    folder = model_folder(model)
+    check_output(output, "--output", SUFFIXES, inputs=(data, model))
+    exported = model.suffix.lower() == ".onnx" and not model.is_dir()
+    folder = model if exported else model_folder(model)
     from netwright.cli.notes import notes
     from netwright.cli.rows import answer, check_rows
     from netwright.report.text import plain
 
     check_rows(data)
-    from netwright.model import Model  # after a look at the file, which costs no torch
-
-    trained = Model.load(folder)
+    trained = _exported(folder) if exported else _trained(folder)  # after a look at the rows, which costs no torch
     answered = answer(trained, data)
     strange = notes(answered.looked, trained.spec, trained.target) if answered.looked else []
     for note in (*map(plain, answered.notes), *strange):
@@ -76,6 +85,18 @@ def predict(
         write_table(table, output)
         print(f"{len(table):,} predictions written to {output}", file=sys.stderr)
     return 0
+
+
+def _trained(folder: Path) -> Model:
+    from netwright.model import Model
+
+    return Model.load(folder)
+
+
+def _exported(path: Path) -> Exported:
+    from netwright.export.runtime import Exported
+
+    return Exported.load(path)
 
 
 def print_csv(table: pl.DataFrame) -> None:

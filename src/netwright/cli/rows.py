@@ -24,6 +24,7 @@ from netwright.data.read import look
 
 if TYPE_CHECKING:
     from netwright.data.look import Look
+    from netwright.export.runtime import Exported
     from netwright.model import Model
 
 PIECE, PICTURES = 8192, 256
@@ -58,7 +59,7 @@ def check_rows(path: Path) -> None:
     check_path(path)
 
 
-def answer(model: Model, path: Path) -> Answered:
+def answer(model: Model | Exported, path: Path) -> Answered:
     """Predict everything in a file or a folder.
 
     Raises:
@@ -76,7 +77,7 @@ def answer(model: Model, path: Path) -> Answered:
     return Answered(table, [], looked)
 
 
-def _tables(model: Model, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _tables(model: Model | Exported, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
     step = PICTURES if model.spec.images else PIECE
     for first in range(0, frame.height, step):
         yield _numbered(model.predict_table(frame[first : first + step]), first)
@@ -96,12 +97,8 @@ def _only_image(spec: InputSpec, path: Path) -> str:
     )
 
 
-def _pictures(model: Model, path: Path) -> Answered:
+def _pictures(model: Model | Exported, path: Path) -> Answered:
     """Of picture files, read and predicted a piece at a time; those that cannot be read have no row."""
-    import torch
-
-    from netwright.data.answers import answers
-
     field = model.spec[_only_image(model.spec, path)]
     assert field.kind == "image"
     names, tables = pictures_below(path), []
@@ -112,8 +109,8 @@ def _pictures(model: Model, path: Path) -> Answered:
         good = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
         bad += [(name, reason) for name, reason in zip(some, reasons, strict=True) if reason]
         if len(good):
-            predicted = model.predict_encoded({field.name: torch.from_numpy(pixels[good])})
-            table = answers(predicted, model.target, model.margin)
+            images = pl.Series(field.name, np.ascontiguousarray(pixels[good].transpose(0, 2, 3, 1)))
+            table = model.predict_table(images.to_frame())
             files = pl.Series("file", [some[i] for i in good])
             tables.append(table.with_columns(row=pl.Series(good + first)).insert_column(1, files))
     if not tables:
@@ -121,7 +118,7 @@ def _pictures(model: Model, path: Path) -> Answered:
     return Answered(pl.concat(tables), [left_out(bad, len(names))] if bad else [])
 
 
-def _arrays(model: Model, path: Path) -> Answered:
+def _arrays(model: Model | Exported, path: Path) -> Answered:
     check_path(path)
     with Archive(path) as archive:
         stored = _chosen(archive)

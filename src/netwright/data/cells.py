@@ -6,7 +6,12 @@ prediction, alone or among others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import polars as pl
+
+from netwright.core.errors import DataError, nearest
 
 MISSING_WORDS = ("", "na", "n/a", "nan", "null", "none", "?", "-", ".", "missing", "unknown")
 """Cells that mean "missing" in a column of numbers or dates, whatever their case. In a category column only "" and null do."""
@@ -189,6 +194,32 @@ def _parse_dates(text: pl.Series) -> pl.Series:
             parsed = text.str.to_datetime(form, strict=False, time_unit="us")
         times = times.zip_with(times.is_not_null(), parsed)
     return times
+
+
+def numbers_of(column: pl.Series, kind: str) -> np.ndarray:
+    """Cells of a column of kind "number", "integer" or "date" as float64 (N,), NaN where one is missing.
+
+    >>> numbers_of(pl.Series(["1,5", None]), "number").tolist()
+    [1.5, nan]
+    """
+    cells = to_days(column) if kind == "date" else to_numbers(column)
+    return cells.to_numpy().astype(np.float64)
+
+
+def require_columns(frame: pl.DataFrame, names: Sequence[str]) -> None:
+    """Refuse rows without a column that a model needs.
+
+    Raises:
+        DataError: with the names that are absent, and the nearest that are there.
+    """
+    absent = [n for n in names if n not in frame.columns]
+    if absent:
+        hints = [
+            f"{n!r}" + (f" (is it {near[0]!r}?)" if (near := nearest(n, frame.columns, 1)) else "") for n in absent
+        ]
+        raise DataError(
+            f"the data lacks {len(absent)} of the columns that the model was trained on: {', '.join(hints)}"
+        )
 
 
 def to_labels(column: pl.Series) -> pl.Series:

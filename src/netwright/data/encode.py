@@ -10,10 +10,10 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from netwright.core.errors import DataError, nearest
+from netwright.core.errors import DataError
 from netwright.core.spec import AnyField, CategoryField, ColumnKind, InputSpec, NumberField, TargetSpec, Task, kind_of
 from netwright.data.batch import Inputs
-from netwright.data.cells import to_days, to_labels, to_numbers
+from netwright.data.cells import numbers_of, require_columns, to_labels
 from netwright.data.images import encode_images, fit_images
 from netwright.data.text import decode_words, encode_text, fit_text
 
@@ -51,13 +51,8 @@ def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind]) -> InputSpe
     return InputSpec(kind=kind_of(fields), fields=tuple(fields))
 
 
-def _numbers(column: pl.Series, kind: str) -> np.ndarray:
-    cells = to_days(column) if kind == "date" else to_numbers(column)
-    return cells.to_numpy().astype(np.float64)
-
-
 def _fit_number(column: pl.Series, kind: str) -> NumberField:
-    values = _numbers(column, kind)
+    values = numbers_of(column, kind)
     seen = values[np.isfinite(values)]
     missing = len(seen) < len(values)
     if not len(seen):
@@ -111,17 +106,10 @@ def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
     Raises:
         DataError: a column of the spec is not in the frame.
     """
-    absent = [n for n in spec.names if n not in frame.columns]
-    if absent:
-        hints = [
-            f"{n!r}" + (f" (is it {near[0]!r}?)" if (near := nearest(n, frame.columns, 1)) else "") for n in absent
-        ]
-        raise DataError(
-            f"the data lacks {len(absent)} of the columns that the model was trained on: {', '.join(hints)}"
-        )
+    require_columns(frame, spec.names)
     inputs: dict[str, Tensor] = {}
     if spec.numbers:
-        inputs["numbers"] = torch.from_numpy(np.stack([_numbers(frame[f.name], f.kind) for f in spec.numbers], 1))
+        inputs["numbers"] = torch.from_numpy(np.stack([numbers_of(frame[f.name], f.kind) for f in spec.numbers], 1))
     if spec.categories:
         inputs["codes"] = torch.from_numpy(np.stack([_codes(frame[f.name], f) for f in spec.categories], 1))
     for image in spec.images:
@@ -156,7 +144,7 @@ def decode_inputs(inputs: Inputs, spec: InputSpec) -> pl.DataFrame:
 def fit_target(train: pl.Series, task: Task) -> TargetSpec:
     """The spec of a target, fitted on its training rows (which have no missing cell)."""
     if task == "number":
-        values = _numbers(train, "number")
+        values = numbers_of(train, "number")
         if not np.isfinite(values).all():
             raise DataError(
                 f"target {train.name!r} holds cells that are no finite number; remove those rows or set --task classes"
@@ -193,7 +181,7 @@ def encode_target(column: pl.Series, target: TargetSpec) -> Tensor:
         DataError: a class that training rows do not have, or a cell that is no number.
     """
     if target.is_number:
-        values = _numbers(column, "number")
+        values = numbers_of(column, "number")
         if not np.isfinite(values).all():
             raise DataError(
                 f"target {target.name!r} holds {int((~np.isfinite(values)).sum())} cells that are no finite number"

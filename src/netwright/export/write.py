@@ -1,0 +1,142 @@
+"""A model as one ONNX file, with the tokenisers of its texts as JSON beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from netwright.core.errors import DataError, NetwrightError, SetupError, UsageError
+from netwright.core.files import writing
+from netwright.core.spec import TextField
+from netwright.data.batch import Inputs
+from netwright.data.text import tokenizer_json
+from netwright.export.card import KEY, Card, Port
+from netwright.export.columns import on_own_tensors, on_raw_columns
+from netwright.export.graph import trace
+from netwright.export.runtime import LIMIT, Exported
+from netwright.export.verify import Verified, verify
+from netwright.model import Model
+from netwright.recipes.custom import two_rows
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `export` wrote.
+
+    Args:
+        path: the ONNX file. tokenizers: the JSON files beside it.
+        card: the metadata. verified: how its answers were compared with the model's.
+    """
+
+    path: Path
+    tokenizers: tuple[Path, ...]
+    card: Card
+    verified: Verified
+
+
+def export(model: Model, path: str | Path, *, version: str = "", seed: int = 0) -> Written:
+    """Write a model as an ONNX file on raw rows, once onnxruntime has answered as the model does on made-up ones.
+
+    Inputs of the graph: `netwright.export.card.Port`. Output: calibrated probabilities (N, C), or values (N,), float64.
+
+    Args:
+        model: of a template, wrapped, or of a user's own template.
+        path: of the ONNX file; an existing one is replaced. Tokenisers go beside it, as `<name>.<field>.<words or chars>.json`.
+        version: of netwright, for the metadata. seed: of the made-up rows.
+
+    Raises:
+        UsageError: the network cannot be turned into a graph.
+        SetupError: onnxruntime answers otherwise, or the file cannot be written.
+    """
+    path = Path(path)
+    graph, card, verified = _verified_graph(model, path, version, seed)
+    card = card.model_copy(update={"largest_difference": verified.difference})
+    content = _with_card(graph, card)
+    tokenizers = _tokenizers(card, path)
+    with ExitStack() as files:
+        for place, text in tokenizers.items():
+            files.enter_context(writing(place)).write_text(text, encoding="utf-8")
+        files.enter_context(writing(path)).write_bytes(content)
+    return Written(path, tuple(tokenizers), card, verified)
+
+
+def _verified_graph(model: Model, path: Path, version: str, seed: int) -> tuple[Any, Card, Verified]:
+    """A graph that takes texts of any length, else one that takes those of the training's length."""
+    example = _example(model)
+    free = [name for name, t in example.items() if _is_text(model, name) and t.dim() == 2]
+    for lengths in (free, []) if free else ([],):
+        try:
+            traced = trace(model, example, lengths)
+            graph, ports, output = _on_rows(model, traced)
+            card = Card(
+                version=version,
+                spec=model.spec,
+                target=model.target,
+                margin=model.margin,
+                ports=tuple(ports),
+                output=output,
+            )
+            exported = Exported.of(_with_card(graph, card), card, str(path))
+            return graph, card, verify(model, exported, seed)
+        except NetwrightError as error:
+            failure = error
+    if isinstance(failure, DataError):
+        raise SetupError(f"the graph that torch made does not work, nothing was written: {failure}") from failure
+    raise failure
+
+
+def _example(model: Model) -> Inputs:
+    """Two rows for the exporter to follow through the network."""
+    if model.encoder is None:
+        return two_rows(model.spec)
+    field = model.spec.texts[0]
+    text = " ".join(field.words[:8])
+    return model.encode(pl.DataFrame({field.name: [text, text]}))
+
+
+def _is_text(model: Model, tensor: str) -> bool:
+    return model.encoder is not None or any(tensor in field.tensors for field in model.spec.texts)
+
+
+def _on_rows(model: Model, graph: Any) -> tuple[Any, list[Port], str]:
+    return on_raw_columns(graph, model.spec) if model.encoder is None else on_own_tensors(graph)
+
+
+def _with_card(graph: Any, card: Card) -> bytes:
+    """The bytes of the file."""
+    from onnx.helper import set_model_props
+
+    set_model_props(graph, {KEY: card.model_dump_json()})
+    graph.producer_name, graph.producer_version = "netwright", card.version
+    if graph.ByteSize() > LIMIT:
+        raise UsageError(
+            f"the network has {graph.ByteSize():,} bytes, more than the {LIMIT:,} that one ONNX file may have"
+        )
+    content: bytes = graph.SerializeToString()
+    return content
+
+
+def _tokenizers(card: Card, path: Path) -> dict[Path, str]:
+    """Content of the JSON files beside the ONNX file."""
+    files: dict[Path, str] = {}
+    for port in card.ports:
+        field = None if port.kind == "tensor" else card.spec[port.field]
+        if isinstance(field, TextField) and (port.kind == "words" or port.kind == "chars"):
+            files[_beside(path, port, list(files))] = tokenizer_json(field, port.kind)
+    return files
+
+
+def _beside(path: Path, port: Port, taken: Sequence[Path]) -> Path:
+    """A place that has no other file of this export, whatever signs the column's name has."""
+    field = re.sub(r"[^\w-]+", "_", port.field)[:60]
+    place = path.with_name(f"{path.stem}.{field}.{port.kind}.json")
+    while place in taken:
+        field += "_"
+        place = path.with_name(f"{path.stem}.{field}.{port.kind}.json")
+    return place
