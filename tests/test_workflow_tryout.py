@@ -16,7 +16,7 @@ from netwright.data.encode import fit_inputs, fit_target
 from netwright.recipes.book import alternatives, design
 from netwright.train.hooks import Clock
 from netwright.workflow.bench import Workbench
-from netwright.workflow.plans import EPOCHS_OF_A_TRIAL, StagePlan, TryPlan, plan_memorising, plan_trials
+from netwright.workflow.plans import StagePlan, TryPlan, plan_memorising, plan_trials
 from netwright.workflow.stages import unrestrained
 from netwright.workflow.tryout import choose_augmentation, choose_template, fewer
 
@@ -111,13 +111,11 @@ def test_without_time_for_trials_images_stay_as_they_are(tmp_path: Path) -> None
     assert chosen is recipe and "no time" in finding.title
 
 
-@pytest.mark.parametrize("n_rows, seconds", [(48_000, 80.0), (500, 80.0), (500, 0.5)])
-def test_short_trials_fit_their_share_of_the_time(n_rows: int, seconds: float) -> None:
-    stage = replace_epoch(n_rows * 0.3e-3)
-    plan = plan_trials(stage, n_rows, seconds, trials=4)
-    if plan is not None:
-        assert plan.rows <= n_rows and plan.epochs >= EPOCHS_OF_A_TRIAL
-        assert 4 * plan.epochs * plan.rows * 0.3e-3 <= seconds * 1.001
+@pytest.mark.parametrize("n_rows, seconds, rows", [(48_000, 80.0, 3333), (48_000, 800.0, 5000), (500, 80.0, 500)])
+def test_short_trials_fit_their_share_of_the_time(n_rows: int, seconds: float, rows: int) -> None:
+    plan = plan_trials(replace_epoch(n_rows * 0.3e-3), n_rows, seconds, trials=4, epochs=20, most=5000)
+    assert plan is not None and plan.rows == rows
+    assert 4 * plan.epochs * plan.rows * 0.3e-3 <= seconds * 1.001
 
 
 def test_there_are_no_short_trials_where_they_would_see_too_few_rows() -> None:

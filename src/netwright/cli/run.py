@@ -79,7 +79,10 @@ def run(
     ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN", help="A column of text; short for --kind COLUMN=text. May be repeated."),
+        typer.Option(
+            metavar="COLUMN",
+            help="A column of text; short for --kind COLUMN=text. May be repeated. By default guessed.",
+        ),
     ] = None,
     drop: Annotated[
         list[str] | None,

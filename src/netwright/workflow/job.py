@@ -29,7 +29,7 @@ SHARES: Mapping[str, float] = {
     "explain": 0.06,
 }
 """Shares of the whole budget. What is left covers reading, comparing, reporting, and noise of the machine."""
-IMAGE_SHARES: Mapping[str, float] = {**SHARES, "memorise": 0.12, "try": 0.12, "regularise": 0.32, "average": 0.10}
+IMAGE_SHARES: Mapping[str, float] = {**SHARES, "memorise": 0.10, "try": 0.12, "regularise": 0.26, "average": 0.22}
 """The same for images, which are learned by heart in few epochs, but gain by many where they are changed at random."""
 RESERVE = 0.12
 """Share of the budget that training must leave to the steps after it."""

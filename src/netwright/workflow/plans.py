@@ -21,9 +21,6 @@ from netwright.train.loop import train
 from netwright.train.precision import Precision, native_bfloat16
 from netwright.workflow.bench import Trial
 
-EPOCHS_OF_A_TRIAL = 6
-"""Passes over its rows that a short trial takes."""
-
 
 class StagePlan(Frozen):
     """How much a stage may do: measured once, replayed ever after.
@@ -73,18 +70,19 @@ def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
     return StagePlan(threads=best[0], epoch_seconds=round(epoch, 4), epochs=epochs, precision=best[1])
 
 
-def plan_trials(plan: StagePlan, n_rows: int, seconds: float, trials: int, least: int = 1000) -> TryPlan | None:
-    """Short trials on as many training rows as the time allows; None where they would have to be fewer than `least`.
+def plan_trials(
+    plan: StagePlan, n_rows: int, seconds: float, trials: int, *, epochs: int = 6, most: int | None = None
+) -> TryPlan | None:
+    """Short trials on as many training rows as the time allows; None where there would have to be fewer than 1,000 of many.
 
-    A trial has `EPOCHS_OF_A_TRIAL` passes; small sets are taken whole, with up to four times as many passes.
+    Args:
+        seconds: of all trials together. trials: how many there may be.
+        epochs: passes of each over its rows.
+        most: rows of each, at most: few rows and many passes show best what a change of images does.
     """
-    row_seconds = plan.epoch_seconds / max(n_rows, 1)
-    passes = seconds / (trials * row_seconds)  # rows times epochs of one trial
-    if passes >= EPOCHS_OF_A_TRIAL * n_rows:
-        epochs = int(min(passes / n_rows, 4 * EPOCHS_OF_A_TRIAL))
-        return TryPlan(rows=n_rows, epochs=epochs, trials=trials)
-    rows = int(passes / EPOCHS_OF_A_TRIAL)
-    return TryPlan(rows=rows, epochs=EPOCHS_OF_A_TRIAL, trials=trials) if rows >= min(least, n_rows) else None
+    passes = seconds * n_rows / (trials * max(plan.epoch_seconds, 1e-6))  # rows times epochs of one trial
+    rows = min(n_rows, most or n_rows, int(passes / epochs))
+    return TryPlan(rows=rows, epochs=epochs, trials=trials) if rows >= min(1000, n_rows) else None
 
 
 def plan_regularising(plan: StagePlan, first: Trial, seconds: float) -> StagePlan:

@@ -24,6 +24,11 @@ RESTRAINTS = ("dropout", "noise", *AUGMENTING)
 """Options of templates that work against overfitting; each is off by default."""
 
 
+def augmented(recipe: Recipe) -> bool:
+    """Whether its images are changed at random."""
+    return any(recipe.options.get(name) for name in AUGMENTING)
+
+
 def unrestrained(recipe: Recipe) -> Recipe:
     """The recipe without any means against overfitting that its template has as an option."""
     return recipe.with_options(**{name: recipe.defaults[name] for name in RESTRAINTS if name in recipe.defaults})
@@ -93,7 +98,7 @@ def regularise(bench: Workbench, recipe: Recipe, plan: StagePlan, first: Trial) 
     """
     sign = -1.0 if greater_is_better(bench.metric) else 1.0
     epochs = int(np.clip(math.ceil(1.5 * first.best_epoch) + 2, 5, max(5, plan.epochs // 3)))
-    if any(recipe.options.get(name) for name in AUGMENTING):
+    if augmented(recipe):
         epochs = int(np.clip(2 * plan.epochs // 3, 4, MAX_AUGMENTED))
     current = recipe.with_training(
         epochs=epochs, patience=max(4, epochs // 2), stop_error=None, average=None, weight_decay=0.0
@@ -127,6 +132,9 @@ _STRONGER = ("dropout", "weight decay", "noise")
 
 def _strengthen(recipe: Recipe, means: str) -> tuple[Recipe, str]:
     """The recipe with one means added, or made stronger where it is there already; and what that is, in words."""
+    if means == "averaging" and augmented(recipe):
+        changed = recipe.with_training(average=0.995, weight_decay=0.02)
+        return changed, "the augmentation that was chosen, averaged weights and weight decay 0.02"
     if means == "averaging":
         return recipe.with_training(average=0.99), "early stopping and averaged weights"
     if means == "dropout":

@@ -209,12 +209,12 @@ def train(job: Job, done: bool) -> list[Finding]:
     return [*chosen, memorised, *augmented, regularised, averaged]
 
 
-def _trials(job: Job, plan: StagePlan, trials: int) -> TryPlan | None:
+def _trials(job: Job, plan: StagePlan, trials: int, **limits: int) -> TryPlan | None:
     """The plan of the short trials, or None where there is no time for them."""
     n_rows = len(job.rows.split["train"])
 
     def measure() -> Any:
-        found = plan_trials(plan, n_rows, job.seconds("try"), trials)
+        found = plan_trials(plan, n_rows, job.seconds("try"), trials, **limits)
         return None if found is None else found.model_dump()
 
     stored = job.run.decide("try", measure)
@@ -224,7 +224,7 @@ def _trials(job: Job, plan: StagePlan, trials: int) -> TryPlan | None:
 def _choose_template(job: Job, bench: Workbench, recipe: Recipe, plan: StagePlan) -> tuple[Recipe, list[Finding]]:
     """The template for texts by short trials; other kinds keep the designed one."""
     others = alternatives(recipe, job.rows.spec)
-    short = _trials(job, plan, 1 + len(others)) if others else None
+    short = _trials(job, plan, 1 + len(others), epochs=8) if others else None
     if short is None:
         return recipe, []
     chosen, finding = choose_template(bench, [recipe, *others], short, plan)
@@ -235,7 +235,7 @@ def _choose_augmentation(job: Job, bench: Workbench, recipe: Recipe, plan: Stage
     """The random changes of images that help; other kinds have none."""
     if "flip" not in recipe.defaults:
         return recipe, []
-    short = _trials(job, plan, 1 + len(AUGMENTATIONS))
+    short = _trials(job, plan, 1 + len(AUGMENTATIONS), epochs=20, most=5000)
     chosen, finding = choose_augmentation(bench, recipe, short, plan)
     return chosen, [finding]
 
