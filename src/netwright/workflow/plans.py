@@ -61,10 +61,9 @@ def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
     precisions: list[Precision] = ["float32"]
     if data.spec.images and native_bfloat16():
         precisions.append("bfloat16")
-    threads = sorted({1, torch.get_num_threads()}) if not data.spec.images else [torch.get_num_threads()]
-    ways = list(product(threads, precisions))
+    ways = list(product(sorted({1, torch.get_num_threads()}), precisions))
     each = {way: _step_seconds(recipe.with_training(precision=way[1]), data, way[0]) for way in ways}
-    best = min(ways, key=lambda way: each[way] * (1.0 if way == ways[0] else 1.25))
+    best = min(ways, key=lambda way: each[way] * 1.25 ** ((way[0] > 1) + (way[1] != "float32")))
     epoch = each[best] * steps_per_epoch * 1.15  # evaluation after each epoch
     epochs = int(np.clip(seconds / epoch, 2, 400))
     return StagePlan(threads=best[0], epoch_seconds=round(epoch, 4), epochs=epochs, precision=best[1])
