@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from conftest import make_data
+from netwright.adapt.rows import Kind
 from netwright.core.finding import Finding
 from netwright.core.spec import CategoryField, InputSpec, NumberField, TargetSpec, VectorField
 from netwright.data.data import Data
@@ -23,6 +24,8 @@ from netwright.explain.slopes import averaged, gradients
 from netwright.losses.standard import CrossEntropy, SquaredError
 from netwright.model import Model, Subject
 from netwright.recipes.book import design
+from netwright.workflow.probing import ask, fitting, load_subject
+from test_checks_images_text import mixed
 
 N = 3000
 WEIGHTS = (3.0, -0.5, 0.0)
@@ -77,9 +80,9 @@ def rows_of(finding: Finding, title: str) -> dict[str, dict[str, object]]:
     return {str(row[0]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
 
 
-def foreign(module: nn.Module, x: Tensor, y: Tensor, loss: object = "cross-entropy") -> Subject:
-    model = Model.wrap(module, loss=loss, x=x, y=y)  # type: ignore[arg-type]
-    return Subject(model=model, data=Data.from_tensors({"x": x}, y, model.spec, model.target))
+def foreign(module: nn.Module, x: Tensor, y: Tensor, loss: object = "cross-entropy", kind: Kind = "vector") -> Subject:
+    model = Model.wrap(module, loss=loss, x=x, y=y, kind=kind)  # type: ignore[arg-type]
+    return Subject(model=model, data=Data.from_tensors(model.encode(x), y, model.spec, model.target))
 
 
 def trained_like(task: str) -> Subject:
@@ -92,11 +95,34 @@ def trained_like(task: str) -> Subject:
     return Subject(model=Model(net, data.spec, data.target, recipe.make_loss(data.target), recipe), data=data)
 
 
-def image_subject() -> Subject:
+def mixed_subject() -> Subject:
+    """A recipe's network (not trained) on a number, a category, a text and images."""
+    data = mixed()
+    recipe, _ = design(data.spec, data.target, 180)
+    recipe = recipe.with_options(width=8)
+    net = recipe.build(data.spec, data.target, 1).eval()
+    return Subject(model=Model(net, data.spec, data.target, recipe.make_loss(data.target), recipe), data=data)
+
+
+def image_subject(kind: Kind, loss: object = "cross-entropy") -> Subject:
     x = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
-    return foreign(net, x, torch.arange(64) % 3)
+    return foreign(net, x, torch.arange(64) % 3, loss, kind)
+
+
+WORDS = ("good", "bad", "film", "plot", "the", "a")
+
+
+def text_subject(loss: object = "cross-entropy") -> Subject:
+    """A wrapped module with a tokeniser of its own."""
+
+    def tokenise(texts: list[str]) -> Tensor:
+        return torch.tensor([[sum(w == word for w in t.split()) for word in WORDS] for t in texts]).float()
+
+    texts = [f"{WORDS[i % 2]} {WORDS[i % 5]} a {WORDS[i % 3]}" for i in range(60)]
+    torch.manual_seed(0)
+    return load_subject(nn.Linear(len(WORDS), 3), texts, np.arange(60) % 3, loss=loss, encode=tokenise)
 
 
 SUBJECTS = {
@@ -105,7 +131,10 @@ SUBJECTS = {
     "recipe, number": lambda: trained_like("number"),
     "recipe, binary": lambda: trained_like("binary"),
     "wrapped, classes": lambda: foreign(nn.Linear(4, 3), torch.randn(90, 4), torch.arange(90) % 3),
-    "wrapped, image": image_subject,
+    "wrapped, images as vectors": lambda: image_subject("vector"),
+    "wrapped, images": lambda: image_subject("image"),
+    "wrapped, texts": text_subject,
+    "recipe, mixed": mixed_subject,
     "wrapped, whole numbers": lambda: foreign(
         nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2)),
         torch.arange(120).reshape(40, 3) % 9,
@@ -114,46 +143,70 @@ SUBJECTS = {
 }
 
 
+CASES = [(kind, entry.name) for kind, make in SUBJECTS.items() for entry in fitting(EXPLANATIONS, make())]
+BY_COLUMN = ("permutation-importance", "sensitivity", "partial-dependence")
+
+
+def ask_by_name(name: str, subject: Subject, budget_seconds: float = 60.0, seed: int = 2) -> Finding:
+    return ask(EXPLANATIONS[name], "explain", subject, budget_seconds=budget_seconds, seed=seed)
+
+
 # Laws.
 
 
-@pytest.mark.parametrize("name", EXPLANATIONS)
-@pytest.mark.parametrize("kind", SUBJECTS)
+def test_every_explanation_has_something_to_explain() -> None:
+    assert {name for _, name in CASES} == set(EXPLANATIONS)
+    assert [name for kind, name in CASES if kind == "wrapped, images"] == ["occlusion", "integrated-gradients"]
+    assert [name for kind, name in CASES if kind == "wrapped, texts"] == ["deletion", "token-gradients"]
+    assert {name for kind, name in CASES if kind == "recipe, mixed"} == set(EXPLANATIONS)
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
 def test_an_explanation_is_deterministic_names_every_column_and_leaves_the_model_alone(name: str, kind: str) -> None:
     subject = SUBJECTS[kind]()
     model = subject.model
     assert model is not None
     before, state = copy.deepcopy(model.module.state_dict()), torch.get_rng_state()
-    finding = EXPLANATIONS[name].load()(subject, budget_seconds=60, seed=2)
+    finding = ask_by_name(name, subject)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(v, before[k]) for k, v in model.module.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in model.module.parameters())
     assert not any(m.training for m in model.module.modules())
     torch.manual_seed(77)
-    assert EXPLANATIONS[name].load()(subject, budget_seconds=60, seed=2) == finding
-    named = {str(row[0]) for table in finding.tables for row in table.rows}
-    asked = [
-        c
-        for c in columns_of(model.spec)
-        if name != "partial-dependence" or c.is_category or (c.is_smooth and c.index is not None)
-    ]
-    assert named >= {c.name for c in asked}
+    assert ask_by_name(name, subject).model_copy(update={"seconds": finding.seconds}) == finding
+    if name in BY_COLUMN:
+        named = {str(row[0]) for table in finding.tables for row in table.rows}
+        curves = name == "partial-dependence"
+        asked = [
+            c for c in columns_of(model.spec) if not curves or c.is_category or (c.is_smooth and c.index is not None)
+        ]
+        assert named >= {c.name for c in asked}
     assert finding.probe == name and finding.family == "explain" and finding.reference
     assert Finding.model_validate_json(finding.model_dump_json()) == finding
 
 
+def subject_for(name: str, loss: object = "cross-entropy") -> Subject:
+    """A small subject that an explanation fits."""
+    needs = EXPLANATIONS[name].needs
+    if "images" in needs:
+        return image_subject("image", loss)
+    return (
+        text_subject(loss)
+        if "texts" in needs
+        else foreign(nn.Linear(4, 3), torch.randn(60, 4), torch.arange(60) % 3, loss)
+    )
+
+
 @pytest.mark.parametrize("name", EXPLANATIONS)
 def test_an_explanation_is_not_applicable_where_the_link_is_unknown(name: str) -> None:
-    x = torch.randn(60, 4)
-    finding = EXPLANATIONS[name].load()(
-        foreign(nn.Linear(4, 3), x, torch.arange(60) % 3, nn.functional.cross_entropy), budget_seconds=9, seed=0
-    )
+    finding = ask_by_name(name, subject_for(name, nn.functional.cross_entropy), budget_seconds=9)
     assert finding.verdict == "info" and finding.title.startswith("not applicable")
 
 
 @pytest.mark.parametrize("name", EXPLANATIONS)
 def test_an_explanation_out_of_time_says_so(name: str) -> None:
-    finding = EXPLANATIONS[name].load()(by_hand(), budget_seconds=0, seed=0)
+    subject = by_hand() if name in BY_COLUMN else mixed_subject()
+    finding = ask_by_name(name, subject, budget_seconds=0)
     assert finding.verdict == "info" and "out of time" in finding.title
 
 
@@ -332,8 +385,8 @@ def test_intervals_of_means_shrink_with_the_rows_and_skip_what_is_missing() -> N
     assert width(2500) == pytest.approx(2 * 1.96 / 50, rel=0.3)
 
 
-def test_an_image_gives_a_heat_map_of_its_pixels() -> None:
-    finding = sensitivity(image_subject())
+def test_a_vector_in_the_shape_of_an_image_gives_a_heat_map_of_its_pixels() -> None:
+    finding = sensitivity(image_subject("vector"))
     (heat,) = [f for f in finding.figures if f.kind == "heatmap"]
     assert np.array(heat.series[0].z).shape == (8, 8)
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from netwright.core.finding import Figure, Finding, Picture, Tokens
 from netwright.data.images import to_png
-from netwright.report.figures import drawable, to_html
+from netwright.report.figures import describe, drawable, to_html
 from netwright.report.page import Page, Section, render
-from netwright.report.pictures import MAX_PICTURES, MAX_TEXTS
+from netwright.report.pictures import MAX_PICTURES, MAX_PIECES, MAX_TEXTS
 
 
 def sources(html: str) -> list[Image.Image]:
@@ -70,13 +70,56 @@ def test_captions_and_pieces_are_escaped() -> None:
     assert html.count("<img") == 1 and "onerror=alert(1)>" not in html
 
 
+SPAN = r'<span style="background:rgb\((\d+,\d+,\d+)\)"( class="dotted")? title="[^"]*">([^<]*)</span>'
+
+
 def test_the_heaviest_piece_has_the_strongest_colour_and_a_piece_without_weight_none() -> None:
     html = tokens(Tokens(pieces=("good ", "film ", "bad"), weights=(1.0, 0.0, -0.5)))
-    colours = dict(re.findall(r'<span style="background:rgb\((\d+,\d+,\d+)\)" title="[^"]*">([^<]*)</span>', html))
-    by_piece = {piece: [int(c) for c in colour.split(",")] for colour, piece in colours.items()}
-    assert "film " not in by_piece and "film " in html
-    assert by_piece["good "][0] > by_piece["good "][2] and by_piece["bad"][2] > by_piece["bad"][0]
-    assert np.ptp(by_piece["good "]) > np.ptp(by_piece["bad"])
+    by_word = {word: [int(c) for c in colour.split(",")] for colour, _, word in re.findall(SPAN, html)}
+    assert set(by_word) == {"good", "bad"} and "</span> film <span" in html
+    assert by_word["good"][0] > by_word["good"][2] and by_word["bad"][2] > by_word["bad"][0]
+    assert np.ptp(by_word["good"]) > np.ptp(by_word["bad"])
+
+
+def test_what_speaks_against_the_answer_is_told_by_a_line_too() -> None:
+    html = tokens(Tokens(pieces=("good ", "bad"), weights=(1.0, -1.0)))
+    assert {word: bool(dotted) for _, dotted, word in re.findall(SPAN, html)} == {"good": False, "bad": True}
+    assert 'class="dotted">against<' in html
+
+
+@pytest.mark.parametrize("weights", [(float("nan"), 1.0), (float("inf"), 1.0), (0.0, 0.0), (1.0,)])
+def test_weights_that_are_no_numbers_or_too_few_colour_nothing_they_should_not(weights: tuple[float, ...]) -> None:
+    html = tokens(Tokens(pieces=("a ", "b"), weights=weights))
+    assert "nan" not in html and "inf" not in html
+    assert "a " in re.sub(r"<[^>]*>", "", html) and "b" in re.sub(r"<[^>]*>", "", html)
+
+
+def test_white_space_and_the_direction_of_writing_are_kept() -> None:
+    html = tokens(Tokens(pieces=("  two\n", "\tשלום ", "\u202eevil"), weights=(1.0, -1.0, 0.5)))
+    assert 'dir="auto"' in html and "\u202e" not in html
+    assert re.sub(r"<[^>]*>", "", html).startswith("  two\n\tשלום \\u202eevil")
+
+
+def test_a_sheet_says_in_words_what_it_shows() -> None:
+    one = Picture(png=to_png(np.zeros((1, 2, 2))), caption='a "four"', mark="bad")
+    figure = Figure(title="Worst errors", kind="pictures", pictures=(one, one))
+    assert describe(figure) == "Worst errors. 2 pictures, 2 of them wrong."
+    assert f'aria-label="{describe(figure)}"' in to_html(figure, "f")
+    assert to_html(figure, "f").count('alt="a &quot;four&quot;"') == 2
+
+
+@pytest.mark.parametrize("heat", [((float("nan"), 1.0),), ((0.0, 0.0),), ((float("inf"),),), ((1e-300, -1e300),)])
+def test_any_heat_can_be_drawn(heat: tuple[tuple[float, ...], ...]) -> None:
+    (image,) = sources(pictures(Picture(png=to_png(np.full((3, 4, 4), 200.0)), heat=heat)))
+    assert image.mode == "RGB"
+
+
+def test_one_extreme_value_does_not_hide_the_rest() -> None:
+    heat = np.zeros((28, 28))
+    heat[20, 20], heat[4:8, 4:8] = 100.0, 1.0
+    (image,) = sources(pictures(Picture(png=to_png(np.zeros((1, 28, 28))), heat=tuple(map(tuple, heat.tolist())))))
+    patch = np.asarray(image).astype(int)[22:26, 22:26].reshape(-1, 3).mean(0)
+    assert patch[0] > patch[2] + 100
 
 
 def test_a_mark_is_a_sign_and_not_a_colour_alone() -> None:
@@ -90,6 +133,8 @@ def test_more_than_can_be_shown_is_cut_and_said() -> None:
     assert len(many.pictures) == MAX_PICTURES and f"of {MAX_PICTURES + 5} pictures" in many.caption
     texts = drawable(Figure(title="t", kind="tokens", texts=(Tokens(pieces=("x",), weights=(0.0,)),) * (MAX_TEXTS + 1)))
     assert len(texts.texts) == MAX_TEXTS
+    long = tokens(Tokens(pieces=("x ",) * (MAX_PIECES + 5), weights=(1.0,) * (MAX_PIECES + 5)))
+    assert len(re.findall(SPAN, long)) == MAX_PIECES and "…" in long
 
 
 def test_a_page_of_pictures_alone_carries_no_plotting_script() -> None:

@@ -43,7 +43,7 @@ def _of_classes(model: Model, data: Data, baselines: Mapping[str, np.ndarray]) -
     answers = [(classes[y[i]], classes[guess[i]], float(of_true[i])) for i in order[:N_WORST]]
     slices = worst_slices(x, data.spec, losses, more=properties(data))
     other, of_other = _best_of("log-loss", y, baselines)
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
             s.column,
             s.cells,
@@ -68,7 +68,7 @@ def _of_classes(model: Model, data: Data, baselines: Mapping[str, np.ndarray]) -
         tables=(
             _class_table(counts, classes),
             worst_table(data, order[:N_WORST], ("true", "predicted", "probability of the true class"), answers),
-            Table(title=_slice_title("log loss", float(losses.mean())), columns=columns, rows=tuple(rows)),
+            *_slice_table("log loss", float(losses.mean()), columns, rows),
         ),
         figures=(
             *((_confusion(counts, classes),) if len(classes) <= MAX_CLASSES else ()),
@@ -132,7 +132,7 @@ def _of_numbers(model: Model, data: Data, baselines: Mapping[str, np.ndarray]) -
     answers = [(float(y[i]), float(value[i]), float(residual[i])) for i in order[:N_WORST]]
     slices = worst_slices(x, data.spec, distance, more=properties(data))
     other, of_other = _best_of("mae", y, baselines)
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
             s.column,
             s.cells,
@@ -165,15 +165,19 @@ def _of_numbers(model: Model, data: Data, baselines: Mapping[str, np.ndarray]) -
         ),
         tables=(
             worst_table(data, order[:N_WORST], ("true", "predicted", "residual"), answers),
-            Table(title=_slice_title("mean absolute error", mean), columns=columns, rows=tuple(rows)),
+            *_slice_table("mean absolute error", mean, columns, rows),
         ),
         figures=(_against_truth(y, value), _histogram(residual), *sheets(data, order, value)),
         reference="Chung et al. (2019), Slice Finder",
     )
 
 
-def _slice_title(what: str, overall: float) -> str:
-    return f"Slices of at least {MIN_ROWS} rows where the {what} is clearly above that of all rows ({number(overall)})"
+def _slice_table(
+    what: str, overall: float, columns: tuple[str, ...], rows: list[tuple[Cell, ...]]
+) -> tuple[Table, ...]:
+    """The slices, where there are any."""
+    title = f"Slices of at least {MIN_ROWS} rows where the {what} is clearly above that of all rows ({number(overall)})"
+    return (Table(title=title, columns=columns, rows=tuple(rows)),) if rows else ()
 
 
 def _advice(slices: list[Slice], data: Data, overall: str, words: Any) -> str:

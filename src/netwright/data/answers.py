@@ -36,9 +36,9 @@ def told(target: TargetSpec, true: float, said: np.ndarray) -> str:
     """The true answer and the given one in words.
 
     >>> told(TargetSpec(name="y", task="binary", classes=("cat", "dog")), 1, np.array([0.875, 0.125]))
-    'true dog, said cat 88 %'
+    'true dog, said cat (88 %)'
     """
     if target.is_number:
         return f"true {true:.4g}, said {float(said):.4g}"
     best = int(said.argmax())
-    return f"true {target.classes[int(true)]}, said {target.classes[best]} {said[best]:.0%}".replace("%", " %")
+    return f"true {target.classes[int(true)]}, said {target.classes[best]} ({100 * said[best]:.0f} %)"

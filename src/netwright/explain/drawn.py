@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netwright.core.errors import DataError
+from netwright.core.errors import DataError, UsageError, unknown
 from netwright.core.finding import Mark
 from netwright.core.seed import generator, numpy_generator
-from netwright.core.spec import TargetSpec
+from netwright.core.spec import InputSpec, TargetSpec, TextField
 from netwright.data.answers import told
 from netwright.data.batch import Batch, Block, Inputs
 from netwright.model import Model, Subject
+
+MAX_CHARACTERS = 12_000
+"""Characters of a text that are asked and shown: some pages."""
 
 
 @dataclass(frozen=True)
@@ -115,3 +118,41 @@ def answers_of(model: Model, net: torch.nn.Module, x: Inputs, chosen: Tensor) ->
 def repeated(batch: Batch | Block, index: Tensor) -> dict[str, Tensor]:
     """The inputs of rows, each as often as `index` names it."""
     return {name: tensor[index] for name, tensor in batch.x.items()}
+
+
+def text_field(spec: InputSpec, column: str | None) -> TextField:
+    """The text column of this name; None for the first.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    if column is not None and column not in [t.name for t in spec.texts]:
+        raise UsageError(unknown("text column", column, [t.name for t in spec.texts]))
+    return next(t for t in spec.texts if column in (None, t.name))
+
+
+def readable(text: str) -> tuple[str, tuple[str, ...]]:
+    """As much of a text as is asked and shown, and what is shown for the rest.
+
+    >>> readable("short"), len(readable("long " * 9999)[0]), readable("long " * 9999)[1]
+    (('short', ()), 12000, ('…',))
+    """
+    return (text, ()) if len(text) <= MAX_CHARACTERS else (text[:MAX_CHARACTERS], ("…",))
+
+
+def both_ends(n: int) -> list[int]:
+    """Row numbers from both ends in turn, so that right and wrong ones are asked alike where time is short.
+
+    >>> both_ends(5)
+    [0, 4, 1, 3, 2]
+    """
+    return [k // 2 if k % 2 == 0 else n - 1 - k // 2 for k in range(n)]
+
+
+def in_time(done: int, wanted: int, what: str) -> str:
+    """The end of a title where the time was too short for all rows.
+
+    >>> in_time(3, 3, "texts"), in_time(1, 3, "texts")
+    ('', ' (out of time after 1 of 3 texts)')
+    """
+    return "" if done == wanted else f" (out of time after {done} of {wanted} {what})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
 
@@ -13,14 +14,17 @@ from torch import Tensor
 from netwright.core.finding import Figure, Finding, Picture, Series
 from netwright.core.spec import ImageField
 from netwright.data.images import to_png
+from netwright.data.shrink import pieces
 from netwright.explain.columns import not_applicable
-from netwright.explain.drawn import Drawn, answer_words, answers_of, drawn_rows, repeated
+from netwright.explain.drawn import Drawn, answer_words, answers_of, both_ends, drawn_rows, in_time, repeated
 from netwright.model import Model, Subject
 
-BATCH = 512
-"""Images that go through the network at once."""
 POSITIONS = 14
 """Most places along a side at which a patch is put."""
+MOST_VALUES = 4_000_000
+"""Pixel values that go through the network at once, with a gradient."""
+CELLS = 32
+"""Most cells along a side of a map that is drawn over an image."""
 
 
 def occlusion(
@@ -41,21 +45,27 @@ def occlusion(
     field, drawn = model.spec.images[0], drawn_rows(subject, "occlusion", seed, right=rows, wrong=rows)
     side = patch or max(1, round(min(field.height, field.width) / 7))
     tops, lefts = places(field.height, side), places(field.width, side)
-    maps: list[np.ndarray] = []
-    for i in _spread(len(drawn)):
+    maps: dict[int, np.ndarray] = {}
+    falls: list[float] = []
+    for i in both_ends(len(drawn)):
         if maps and time.monotonic() - begin > budget_seconds:
             break
-        maps.append(_covered(model, field, drawn, i, side, tops, lefts))
-    order = _spread(len(drawn))[: len(maps)]
+        maps[i], most = _covered(model, field, drawn, i, side, tops, lefts)
+        falls.append(most)
     return _finding(
         "occlusion",
         model,
         drawn,
         field,
-        dict(zip(order, maps, strict=True)),
-        title=f"covering a patch of {side} x {side} pixels lowers {answer_words(model.target)} by up to "
-        f"{max(float(m.max()) for m in maps):.2g} on {len(maps)} images",
-        measured={"patch_pixels": side, "images": len(maps), "largest_fall": max(float(m.max()) for m in maps)},
+        maps,
+        title=f"covering a patch of {side} x {side} pixels lowers {answer_words(model.target)} by {np.median(falls):.2g} where "
+        f"it does most (median of {len(maps)} images)",
+        measured={
+            "images": len(maps),
+            "patch_pixels": side,
+            "median_of_largest_falls": float(np.median(falls)),
+            "largest_fall": max(falls),
+        },
         why="If covering the object changes nothing, and covering the background does, the network has learned something else "
         "than it was meant to.",
         caption=f"Orange: covering this place with the mean of the training images lowers {answer_words(model.target)}; blue: raises it.",
@@ -76,17 +86,22 @@ def places(length: int, side: int) -> list[int]:
 
 def _covered(
     model: Model, field: ImageField, drawn: Drawn, i: int, side: int, tops: list[int], lefts: list[int]
-) -> np.ndarray:
-    """(places down, places across) by how much the answer to one image falls."""
-    n = len(tops) * len(lefts)
-    x = repeated(drawn.batch, torch.full((n,), i))
-    pixels, mean = x[field.name].clone(), _mean(field, x[field.name])
-    for k, (top, left) in enumerate((t, s) for t in tops for s in lefts):
-        pixels[k, :, top : top + side, left : left + side] = mean
-    prediction = model.predict_encoded({**x, field.name: pixels})
-    now = prediction if prediction.ndim == 1 else prediction[:, drawn.chosen[i]]
-    found: np.ndarray = (drawn.answer[i] - now).reshape(len(tops), len(lefts))
-    return found
+) -> tuple[np.ndarray, float]:
+    """(H, W) by how much the answer to one image falls, on average over the patches that cover a pixel; and the largest fall."""
+    mean = _mean(field, drawn.batch.x[field.name])
+    spots = [(slice(top, top + side), slice(left, left + side)) for top, left in itertools.product(tops, lefts)]
+    falls, times, most = np.zeros((field.height, field.width)), np.zeros((field.height, field.width)), -math.inf
+    for some in pieces(len(spots), math.prod(field.shape)):
+        x = repeated(drawn.batch, torch.full((len(spots[some]),), i))
+        for k, spot in enumerate(spots[some]):
+            x[field.name][k, :, *spot] = mean
+        prediction = model.predict_encoded(x)
+        now = prediction if prediction.ndim == 1 else prediction[:, drawn.chosen[i]]
+        for spot, fall in zip(spots[some], drawn.answer[i] - now, strict=True):
+            falls[spot] += fall
+            times[spot] += 1
+            most = max(most, float(fall))
+    return falls / np.maximum(times, 1), most
 
 
 def _mean(field: ImageField, like: Tensor) -> Tensor:
@@ -113,28 +128,50 @@ def integrated_gradients(
     if finding := not_applicable(model, "integrated-gradients", seed):
         return finding
     field, drawn = model.spec.images[0], drawn_rows(subject, "integrated-gradients", seed, right=rows, wrong=rows)
+    net = copy.deepcopy(model.module).eval()
+    if not _reached(model, net, field, drawn):
+        return Finding(
+            probe="integrated-gradients",
+            family="explain",
+            verdict="info",
+            title=f"not applicable: no gradient of the answer reaches the pixels of {field.name!r}",
+            why="The network does not use them, or it cuts the gradient: by whole numbers, by rounding, by detach or no_grad.",
+            todo="Ask occlusion, which needs no gradient.",
+            seed=seed,
+        )
     maps: dict[int, np.ndarray] = {}
     misses: list[float] = []
-    net = copy.deepcopy(model.module).eval()
-    for i in _spread(len(drawn)):
+    changes: list[float] = []
+    for i in both_ends(len(drawn)):
         if maps and time.monotonic() - begin > budget_seconds:
             break
-        worth, miss = _worth(model, net, field, drawn, i, steps)
-        maps[i] = worth
+        maps[i], miss = _worth(model, net, field, drawn, i, steps)
         misses.append(miss)
-    missed = float(np.median(misses))
+        changes.append(abs(float(maps[i].sum())))
+    missed, change = float(np.median(misses)), float(np.median(changes))
     return _finding(
         "integrated-gradients",
         model,
         drawn,
         field,
         maps,
-        title=f"integrated gradients of {len(maps)} images; they miss what they should add up to by {missed:.2g} (median)",
-        measured={"images": len(maps), "steps": steps, "completeness_error": missed},
-        why="The pixels that raise the answer should lie on what the image shows.",
+        title=f"the pixels of an image add up to {change:.2g} of {answer_words(model.target)}, {missed:.1g} off what they should "
+        f"(medians of {len(maps)} images)",
+        measured={"images": len(maps), "steps": steps, "median_sum": change, "completeness_error": missed},
+        why="The pixels that raise the answer should lie on what the image shows. The worths of all pixels must add up to how far "
+        "the answer is from that to the mean of the training images; where they miss it, take more steps.",
         caption=f"Orange raises {answer_words(model.target)} above that of the mean of the training images, blue lowers it.",
         seed=seed,
     )
+
+
+def _reached(model: Model, net: torch.nn.Module, field: ImageField, drawn: Drawn) -> bool:
+    """Whether there is a way for a gradient from the answer back to the pixels."""
+    x, chosen = repeated(drawn.batch, torch.tensor([0])), torch.from_numpy(drawn.chosen[:1])
+    x[field.name] = pixels = x[field.name].float().requires_grad_(True)
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        answer = answers_of(model, net, x, chosen).sum()
+        return answer.requires_grad and torch.autograd.grad(answer, pixels, allow_unused=True)[0] is not None
 
 
 def _worth(
@@ -154,14 +191,13 @@ def _worth(
 
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         worth, miss = IntegratedGradients(answer).attribute(
-            pixels, mean, n_steps=steps, internal_batch_size=BATCH, return_convergence_delta=True
+            pixels,
+            mean,
+            n_steps=steps,
+            internal_batch_size=max(1, MOST_VALUES // pixels.numel()),
+            return_convergence_delta=True,
         )
     return worth[0].sum(0).detach().double().numpy(), float(miss.abs().item())
-
-
-def _spread(n: int) -> list[int]:
-    """Row numbers from both ends in turn, so that right and wrong ones are asked alike where time is short."""
-    return [k // 2 if k % 2 == 0 else n - 1 - k // 2 for k in range(n)]
 
 
 def _finding(
@@ -182,13 +218,13 @@ def _finding(
         Picture(
             png=to_png(pixels[i], field.low, field.high),
             caption=drawn.caption(i),
-            heat=tuple(tuple(row) for row in np.round(maps[i], 6).tolist()),
+            heat=tuple(tuple(row) for row in np.round(_coarse(maps[i], CELLS), 6).tolist()),
             mark=drawn.mark(i),
         )
         for i in sorted(maps)
     )
     mean = np.mean([np.abs(m) for m in maps.values()], 0)
-    where = Series(z=tuple(tuple(row) for row in _coarse(mean).tolist()))
+    where = Series(z=tuple(tuple(row) for row in _coarse(mean, CELLS).tolist()))
     figures = (
         Figure(
             title="Right answers, then those wrong ones that the network is most sure of",
@@ -196,13 +232,18 @@ def _finding(
             pictures=pictures,
             caption=caption,
         ),
-        Figure(title=f"Where it looks: mean size over {len(maps)} images", kind="heatmap", series=(where,)),
+        Figure(
+            title="Where the network looks",
+            kind="heatmap",
+            series=(where,),
+            caption=f"Mean of the sizes over the {len(maps)} images above.",
+        ),
     )
     return Finding(
         probe=probe,
         family="explain",
         verdict="info",
-        title=title,
+        title=title + in_time(len(maps), len(drawn), "images"),
         measured={**measured},
         why=why,
         figures=figures,
@@ -210,7 +251,7 @@ def _finding(
     )
 
 
-def _coarse(values: np.ndarray, most: int = 16) -> np.ndarray:
+def _coarse(values: np.ndarray, most: int) -> np.ndarray:
     """A map of at most `most` cells a side, by means of blocks."""
     for axis in (0, 1):
         if values.shape[axis] > most:

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
+import torch
 
 from netwright.core.finding import Cell, Figure, Finding, Series, Table, Tokens
-from netwright.core.spec import TargetSpec
-from netwright.data.data import Data
+from netwright.core.spec import TargetSpec, TextField
+from netwright.data.text import encode_text
 from netwright.explain.columns import not_applicable
-from netwright.explain.drawn import Drawn, answer_words, drawn_rows
+from netwright.explain.drawn import Drawn, answer_words, both_ends, drawn_rows, in_time, readable, repeated, text_field
 from netwright.model import Model, Subject
 
-MAX_WORDS = 80
-"""Words of a text that are left out in turn; the rest of a longer one is shown without colour."""
+MAX_PARTS = 100
+"""Parts of a text that are left out in turn: single words, or in a longer text runs of as many words as it takes."""
 LEAST = 3
-"""A word that comes in fewer texts is not ranked."""
+"""A word that comes less often is not ranked."""
 TOP = 10
-_PIECE = re.compile(r"\s*\S+\s*")
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+"""Letters of scripts without spaces between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese): each stands for itself."""
+_PIECE = re.compile(rf"\s*(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+)\s*")
 
 
 def pieces_of(text: str) -> list[str]:
-    """A text in words, each with the white space before it (and behind the last), so that together they are the text.
+    """A text in words, each with the white space behind it (the first also with that before), so that together they are the text.
 
     >>> pieces_of(" so  good! "), pieces_of("")
     ([' so  ', 'good! '], [])
@@ -34,10 +39,23 @@ def pieces_of(text: str) -> list[str]:
     return _PIECE.findall(text)
 
 
+def parts_of(text: str, most: int = MAX_PARTS) -> list[str]:
+    """A text in at most so many runs of words, all but the last of one length.
+
+    >>> parts_of("a b c d e", 3)
+    ['a b ', 'c d ', 'e']
+    """
+    pieces = pieces_of(text)
+    run = math.ceil(len(pieces) / most)
+    return ["".join(pieces[k : k + run]) for k in range(0, len(pieces), max(run, 1))]
+
+
 def deletion(
     subject: Subject, *, budget_seconds: float, seed: int, column: str | None = None, rows: int = 200
 ) -> Finding:
     """By how much the answer falls when a word is left out of the text as it was written, word after word.
+
+    Texts of more than `MAX_PARTS` words are asked without one run of words after the other.
 
     Args:
         budget_seconds: decides how many texts are asked.
@@ -49,31 +67,41 @@ def deletion(
     begin, model, data = time.monotonic(), subject.need("model"), subject.need("data")
     if finding := not_applicable(model, "deletion", seed):
         return finding
-    name = column or model.spec.texts[0].name
+    field = text_field(model.spec, column)
     drawn = drawn_rows(subject, "deletion", seed, right=rows, wrong=rows)
-    frame, texts = _frame(data, drawn), data.texts("test")[name]
+    texts = data.texts("test")[field.name]
     shown: dict[int, Tokens] = {}
     effects: dict[str, list[np.ndarray]] = defaultdict(list)
-    order = [i for pair in zip(range(len(drawn)), reversed(range(len(drawn))), strict=True) for i in pair]
-    for i in dict.fromkeys(order):
+    for i in both_ends(len(drawn)):
         if shown and time.monotonic() - begin > budget_seconds:
             break
-        pieces = pieces_of(texts[drawn.rows[i]])
-        change = _without_each(model, frame, i, name, pieces[:MAX_WORDS], drawn.prediction[i])
+        text, tail = readable(texts[drawn.rows[i]])
+        parts = parts_of(text)
+        change = _without_each(model, drawn, i, field, parts)
         own = change if change.ndim == 1 else change[:, drawn.chosen[i]]
-        weights = [*own.tolist(), *[0.0] * (len(pieces) - len(own))]
-        shown[i] = Tokens(pieces=tuple(pieces), weights=tuple(weights), caption=drawn.caption(i), mark=drawn.mark(i))
-        for word, effect in zip(pieces, change, strict=False):
-            effects[_plain(word)].append(np.atleast_1d(effect))
+        shown[i] = Tokens(
+            pieces=(*parts, *tail),
+            weights=(*own.tolist(), *[0.0] * len(tail)),
+            caption=drawn.caption(i),
+            mark=drawn.mark(i),
+        )
+        for part, effect in zip(parts, change, strict=True):
+            effects[plain(part)].append(np.atleast_1d(effect))
     ranked = {word: np.mean(found, 0) for word, found in effects.items() if word and len(found) >= LEAST}
-    largest = max((max(t.weights, default=0.0) for t in shown.values()), default=0.0)
+    largest = [max(t.weights, default=0.0) for t in shown.values()]
     return Finding(
         probe="deletion",
         family="explain",
         verdict="info",
-        title=f"leaving one word out lowers {answer_words(model.target)} by up to {largest:.2g}, over {len(shown)} texts of {name!r}",
-        measured={"texts": len(shown), "largest_fall": largest, "words_ranked": len(ranked)},
-        why="The words that carry an answer should be words that mean it.",
+        title=f"leaving out the word that counts most lowers {answer_words(model.target)} by {np.median(largest):.2g} "
+        f"(median of {len(shown)} texts)" + in_time(len(shown), len(drawn), "texts"),
+        measured={
+            "texts": len(shown),
+            "median_of_largest_falls": float(np.median(largest)),
+            "largest_fall": max(largest),
+            "words_ranked": len(ranked),
+        },
+        why="The words that carry an answer should be words that mean it. A name, a date or a word of form that does is a shortcut.",
         tables=_tables(ranked, effects, model.target),
         figures=(
             *_bars(ranked, model.target),
@@ -83,27 +111,29 @@ def deletion(
     )
 
 
-def _frame(data: Data, drawn: Drawn) -> pl.DataFrame:
-    """The raw rows that are drawn, in the columns of the spec."""
-    frame = data.part("test")
-    return frame.select([n for n in data.spec.names if n in frame.columns])[drawn.rows]
-
-
-def _without_each(
-    model: Model, frame: pl.DataFrame, i: int, name: str, pieces: Sequence[str], full: np.ndarray
-) -> np.ndarray:
-    """(words, C) or (words,) by how much each prediction falls without each of the words."""
-    if not pieces:
-        return np.zeros((0, *full.shape)) if full.ndim else np.zeros(0)
-    texts = ["".join([*pieces[:k], *pieces[k + 1 :]]) for k in range(len(pieces))]
-    rows = frame[[i] * len(texts)].with_columns(pl.Series(name, texts, dtype=pl.String))
-    found: np.ndarray = full - model.predict_encoded(model.encode(rows))
+def _without_each(model: Model, drawn: Drawn, i: int, field: TextField, parts: Sequence[str]) -> np.ndarray:
+    """(parts, C) or (parts,) by how much the prediction falls without each of the parts."""
+    texts = ["".join(parts), *("".join([*parts[:k], *parts[k + 1 :]]) for k in range(len(parts)))]
+    column = pl.Series(field.name, texts, dtype=pl.String)
+    if model.encoder is not None:  # a user's own, of this one column
+        x = model.encode(column.to_frame())
+    else:  # the other columns are encoded already: pictures in files are not opened again
+        ids = {name: torch.from_numpy(tensor) for name, tensor in encode_text(column, field).items()}
+        x = {**repeated(drawn.batch, torch.full((len(texts),), i)), **ids}
+    prediction = model.predict_encoded(x)
+    found: np.ndarray = prediction[0] - prediction[1:]
     return found
 
 
-def _plain(word: str) -> str:
-    """A word as it is ranked: lower case, without marks around it."""
-    return re.sub(r"^\W+|\W+$", "", word.lower())
+def plain(word: str) -> str:
+    """A word as it is ranked: lower case, without signs around it; accents and vowel signs are part of it.
+
+    >>> plain(" “Good!” "), plain("की,"), plain("...")
+    ('good', 'की', '')
+    """
+    word = word.lower()
+    inner = [k for k, sign in enumerate(word) if sign == "_" or unicodedata.category(sign)[0] in "LMN"]
+    return word[inner[0] : inner[-1] + 1] if inner else ""
 
 
 def _directions(target: TargetSpec, n: int) -> list[tuple[int, str]]:
@@ -132,7 +162,7 @@ def _bars(ranked: Mapping[str, np.ndarray], target: TargetSpec) -> tuple[Figure,
                 series=(series,),
                 x_label="word",
                 y_label="mean fall of the answer without it",
-                caption=f"Words in at least {LEAST} of the texts.",
+                caption=f"Means over the words that come at least {LEAST} times.",
             )
         )
     return tuple(figures)

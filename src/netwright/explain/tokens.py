@@ -13,11 +13,22 @@ from torch import Tensor, nn
 from netwright.core.finding import Finding, Tokens
 from netwright.core.spec import TextField
 from netwright.data.fronts import TextVector
-from netwright.data.text import Level, tokenizer
+from netwright.data.text import Level, characters_read, tokenizer
 from netwright.explain.columns import not_applicable
-from netwright.explain.drawn import Drawn, answer_words, answers_of, drawn_rows, repeated
+from netwright.explain.drawn import (
+    Drawn,
+    answer_words,
+    answers_of,
+    both_ends,
+    drawn_rows,
+    in_time,
+    readable,
+    repeated,
+    text_field,
+)
 from netwright.explain.texts import pieces_of, sheet
 from netwright.model import Model, Subject
+from netwright.nn.text import NgramBag
 
 LEVELS: tuple[Level, Level] = ("words", "chars")
 
@@ -41,9 +52,9 @@ def token_gradients(
     begin, model = time.monotonic(), subject.need("model")
     if finding := not_applicable(model, "token-gradients", seed):
         return finding
-    field = next(t for t in model.spec.texts if column in (None, t.name))
+    field = text_field(model.spec, column)
     net = copy.deepcopy(model.module).eval()
-    if model.encoder is not None or not dict(embeddings(net, field)):
+    if model.encoder is not None or not list(embeddings(net, field)):
         why = (
             "the tokeniser is a user's own"
             if model.encoder is not None
@@ -55,47 +66,65 @@ def token_gradients(
     texts = subject.need("data").texts("test")[field.name]
     shown: dict[int, Tokens] = {}
     misses: list[float] = []
-    for i in range(len(drawn)):
+    sums: list[float] = []
+    for i in both_ends(len(drawn)):
         if shown and time.monotonic() - begin > budget_seconds:
             break
         worths, miss = worths_of(model, net, field, drawn, i, steps)
-        pieces, weights = laid_over(texts[drawn.rows[i]], worths, field)
-        shown[i] = Tokens(pieces=pieces, weights=weights, caption=drawn.caption(i), mark=drawn.mark(i))
+        text, tail = readable(texts[drawn.rows[i]])
+        pieces, weights = laid_over(text, worths, field)
+        shown[i] = Tokens(
+            pieces=(*pieces, *tail),
+            weights=(*weights, *[0.0] * len(tail)),
+            caption=drawn.caption(i),
+            mark=drawn.mark(i),
+        )
+        sums.append(abs(sum(float(worth.sum()) for worth in worths.values())))
         misses.append(miss)
-    missed = float(np.median(misses))
+    missed, change = float(np.median(misses)), float(np.median(sums))
+    words = answer_words(model.target)
     return Finding(
         probe="token-gradients",
         family="explain",
         verdict="info",
-        title=f"integrated gradients of {len(shown)} texts; they miss what they should add up to by {missed:.2g} (median)",
-        measured={"texts": len(shown), "steps": steps, "completeness_error": missed},
-        why="Where it disagrees with what happens when a word is left out, words work together.",
-        figures=(sheet(shown, drawn, f"Orange raises {answer_words(model.target)}, blue lowers it."),),
+        title=f"the tokens of a text add up to {change:.2g} of {words}, {missed:.1g} off what they should "
+        f"(medians of {len(shown)} texts)" + in_time(len(shown), len(drawn), "texts"),
+        measured={"texts": len(shown), "steps": steps, "median_sum": change, "completeness_error": missed},
+        why="The worths of all tokens must add up to how far the answer is from that to a text of vectors of zero; where they miss "
+        "it, take more steps. Where a worth disagrees with what happens when the word is left out, words work together.",
+        figures=(sheet(shown, drawn, f"Orange raises {words}, blue lowers it."),),
         seed=seed,
     )
 
 
-def embeddings(net: nn.Module, field: TextField) -> Iterator[tuple[nn.Embedding, Level]]:
-    """The embeddings of a text column's tokens, and whether these are words or characters."""
+Table = tuple[nn.Embedding, Level, int]
+"""An embedding, whether it is one of words or of characters, and the number of tokens of its first n-grams."""
+
+
+def embeddings(net: nn.Module, field: TextField) -> Iterator[Table]:
+    """The embeddings of a text column's tokens and n-grams of tokens."""
     for part in net.modules():
-        if isinstance(part, TextVector) and part.tensor in field.tensors:
-            level = LEVELS[field.tensors.index(part.tensor)]
-            yield from ((m, level) for m in part.modules() if isinstance(m, nn.Embedding))
+        if not isinstance(part, TextVector) or part.tensor not in field.tensors:
+            continue
+        level = LEVELS[field.tensors.index(part.tensor)]
+        for owner in part.modules():
+            least = owner.least if isinstance(owner, NgramBag) else 1
+            yield from ((m, level, least) for m in owner.children() if isinstance(m, nn.Embedding))
 
 
 class _Scaled:
     """Multiplies what some embeddings give by a share a row, and keeps what they gave and the leaf that stands in for it."""
 
     def __init__(self, net: nn.Module, field: TextField, shares: Tensor) -> None:
-        self.shares, self.kept = shares, list[tuple[Level, Tensor, Tensor]]()
-        self.levels = dict(embeddings(net, field))
-        self.handles = [layer.register_forward_hook(self) for layer in self.levels]
+        self.shares, self.kept = shares, list[tuple[Level, int, Tensor, Tensor]]()
+        self.places = {table: (level, least) for table, level, least in embeddings(net, field)}
+        self.handles = [table.register_forward_hook(self) for table in self.places]
 
     def __call__(self, layer: nn.Embedding, given: tuple[Tensor, ...], vectors: Tensor) -> Tensor:
         """Stands in for the vectors of one embedding."""
         shares = self.shares.view(-1, *[1] * (vectors.dim() - 1))
         scaled = (shares * vectors.detach()).requires_grad_(True)
-        self.kept.append((self.levels[layer], vectors.detach(), scaled))
+        self.kept.append((*self.places[layer], vectors.detach(), scaled))
         return scaled
 
 
@@ -116,26 +145,26 @@ def worths_of(
             handle.remove()
     worths: dict[Level, np.ndarray] = {}
     total = 0.0
-    for (level, vectors, _), gradient in zip(hooks.kept, found, strict=True):
+    for (level, least, vectors, _), gradient in zip(hooks.kept, found, strict=True):
         worth = torch.zeros(vectors.shape[1]) if gradient is None else (gradient[:steps].mean(0) * vectors[0]).sum(-1)
         total += float(worth.sum())
         length = int((x[field.tensors[LEVELS.index(level)]][0] != 0).sum())
-        tokens = shared(worth.double().numpy(), length)
+        tokens = shared(worth.double().numpy(), length, least)
         worths[level] = worths.get(level, np.zeros(length)) + tokens
     return worths, abs(total - float((answers[-1] - answers[-2]).detach()))
 
 
-def shared(worth: np.ndarray, length: int) -> np.ndarray:
-    """Worths (length,) of tokens from those of n-grams: n runs of equal length, run k (from 0) of grams of k + 1 tokens.
+def shared(worth: np.ndarray, length: int, least: int = 1) -> np.ndarray:
+    """Worths (length,) of tokens from those of n-grams: runs of equal length, run k (from 0) of grams of k + `least` tokens.
 
     >>> shared(np.array([1.0, 0.0, 0.0, 4.0, 0.0, 0.0]), 2).tolist()
     [3.0, 2.0]
     """
     width = max(length, 1)
     table, tokens = worth[: len(worth) // width * width].reshape(-1, width), np.zeros(width)
-    for k, run in enumerate(table):
-        for shift in range(k + 1):
-            tokens[shift:] += run[: width - shift] / (k + 1)
+    for n, run in enumerate(table, least):
+        for shift in range(min(n, width)):
+            tokens[shift:] += run[: width - shift] / n
     return tokens[:length]
 
 
@@ -145,7 +174,7 @@ def laid_over(
     """The words of a text with the worths of all tokens that stand on them."""
     places = np.zeros(len(text) + 1)
     for level, worth in worths.items():
-        offsets = tokenizer(field, level).encode(text).offsets
+        offsets = tokenizer(field, level).encode(text[: characters_read(field, level)]).offsets
         for value, (start, end) in zip(worth, offsets, strict=False):
             places[start:end] += value / max(end - start, 1)
     pieces, at, weights = pieces_of(text), 0, []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from netwright.core.finding import Figure
 from netwright.report.heatmap import heatmap
 from netwright.report.look import FONT, INK, MUTED, escaped
-from netwright.report.pictures import sheet, shortened
+from netwright.report.pictures import in_words, sheet, shortened
 from netwright.report.text import cell, is_number, visible
 from netwright.report.traces import bars, points
 
@@ -94,6 +94,8 @@ def describe(figure: Figure) -> str:
     >>> describe(Figure(title="Loss", kind="line", series=(series,), x_label="epoch"))
     'Line chart: Loss. Across: epoch. train from 0.5 to 0.2.'
     """
+    if figure.kind not in PLOTTED:
+        return in_words(figure)
     parts = [f"{PLOTTED[figure.kind]}: {visible(figure.title).rstrip('.')}."]
     parts += [
         f"{where}: {visible(name)}." for where, name in (("Across", figure.x_label), ("Up", figure.y_label)) if name

@@ -6,9 +6,10 @@ import base64
 import binascii
 import html
 import io
+import math
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise, zip_longest
 from typing import TYPE_CHECKING
 
 from netwright.core.finding import Figure, Picture, Tokens
@@ -24,6 +25,10 @@ MAX_SIDE = 1024
 """Largest side of a picture that is shown, in its own pixels."""
 SIDE = 112
 """A smaller picture under a heat map is enlarged to about this side, so that a coarse map lies smoothly on it."""
+FOR, AGAINST = (245, 130, 30), (40, 140, 250)
+"""Colours over a grey picture, bright enough for its dark parts and strong enough for its light ones."""
+LEAST = 0.05
+"""Share of the largest weight of a text from which a word is coloured."""
 MARKS = {"good": ("✓", "right"), "bad": ("✗", "wrong"), "": ("", "")}
 
 
@@ -37,7 +42,20 @@ def sheet(figure: Figure, id: str) -> str:
     if not shown:
         return f'<p class="small" id="{html.escape(id)}">There was nothing to draw.</p>'
     key = _key(figure) if _weights(figure) else ""
-    return f'<ul class="{figure.kind}" id="{html.escape(id)}">{"".join(shown)}</ul>{key}'
+    words = html.escape(in_words(figure))
+    return f'<ul class="{figure.kind}" id="{html.escape(id)}" aria-label="{words}">{"".join(shown)}</ul>{key}'
+
+
+def in_words(figure: Figure) -> str:
+    """What a sheet shows, for those who cannot see it.
+
+    >>> in_words(Figure(title="Errors", kind="pictures", pictures=(Picture(png="", mark="bad"),)))
+    'Errors. 1 picture, 1 of them wrong.'
+    """
+    items: Sequence[Picture | Tokens] = figure.pictures if figure.kind == "pictures" else figure.texts
+    n, wrong = len(items), sum(item.mark == "bad" for item in items)
+    what = ("picture" if figure.kind == "pictures" else "text") + "s" * (n != 1)
+    return f"{visible(figure.title).rstrip('.')}. {n} {what}{f', {wrong} of them wrong' if wrong else ''}."
 
 
 def shortened(figure: Figure) -> tuple[Figure, str]:
@@ -57,10 +75,16 @@ def _weights(figure: Figure) -> bool:
 
 
 def _key(figure: Figure) -> str:
-    low, high = (
-        f'<span style="background:{c}">{words}</span>' for c, words in ((_css(-0.8), "against"), (_css(0.8), "for"))
-    )
-    return f'<p class="small key">{low} {high} the answer; the darker, the more</p>'
+    dotted = figure.kind == "tokens"  # a sign beside the colour, for paper without colours
+    low = _span("against", -0.8, dotted=dotted)
+    each = "each text by itself" if dotted else "each picture by itself"
+    return f'<p class="small key">{low} {_span("for", 0.8)} the answer; the stronger the colour, the more, {each}</p>'
+
+
+def _span(words: str, share: float, *, title: str = "", dotted: bool = False) -> str:
+    """Words on the colour of a share in [-1, 1]."""
+    more = ' class="dotted"' * dotted + (f' title="{title}"' if title else "")
+    return f'<span style="background:{_css(share)}"{more}>{words}</span>'
 
 
 def _mark(mark: str) -> str:
@@ -101,23 +125,24 @@ def _bytes(image: Image) -> str:
 
 
 def _overlaid(image: Image, heat: Sequence[Sequence[float]]) -> str:
-    """The picture, greyed and enlarged, under the heat: blue against, orange for, the more of it the less of the picture."""
+    """The picture in dim grey and enlarged, under the heat: blue against, orange for, the more of it the less of the picture."""
     import numpy as np
     from PIL import Image
 
     values = np.nan_to_num(np.array([list(row) for row in heat], dtype=np.float64))
-    largest = float(np.abs(values).max()) if values.size else 0.0
+    sizes = np.abs(values)
+    # one pixel must not dim all others
+    full = float(np.quantile(sizes, 0.995)) or float(sizes.max()) if values.size else 0.0
     enlarge = max(1, round(SIDE / max(image.size)))
     size = (image.width * enlarge, image.height * enlarge)
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.NEAREST), dtype=np.float64)[:, :, None]
-    if not largest:
-        return _bytes(Image.fromarray(np.repeat(grey, 3, 2).astype(np.uint8)))
-    scaled = Image.fromarray((values / largest).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-    strength = np.asarray(scaled, dtype=np.float64)
-    ramp = np.array([_rgb(v / 127.5 - 1) for v in range(256)])
-    colours = ramp[np.clip(np.rint((strength + 1) * 127.5), 0, 255).astype(int)]
-    alpha = 0.75 * np.sqrt(np.abs(strength))[:, :, None]
-    mixed = (1 - alpha) * (60 + 0.7 * grey) + alpha * colours
+    pixels = np.asarray(image.convert("L").resize(size, Image.Resampling.NEAREST), dtype=np.float64)
+    grey = 40 + 0.6 * pixels[:, :, None]
+    if not full:
+        return _bytes(Image.fromarray(np.repeat(np.rint(grey), 3, 2).astype(np.uint8)))
+    scaled = Image.fromarray(np.clip(values / full, -1, 1).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    strength = np.asarray(scaled, dtype=np.float64)[:, :, None]
+    alpha = 0.9 * np.abs(strength) ** 0.7
+    mixed = (1 - alpha) * grey + alpha * np.where(strength > 0, FOR, AGAINST)
     return _bytes(Image.fromarray(np.clip(np.rint(mixed), 0, 255).astype(np.uint8)))
 
 
@@ -139,20 +164,25 @@ def _rgb(weight: float) -> tuple[int, int, int]:
 
 
 def _css(weight: float) -> str:
-    r, g, b = _rgb(0.8 * weight)  # the ends of the scale are too dark to read ink on
+    r, g, b = _rgb(0.65 * weight)  # the ends of the scale are too dark to read ink on
     return f"rgb({r},{g},{b})"
 
 
 def _text(text: Tokens) -> str:
-    largest = max((abs(w) for w in text.weights), default=0.0)
-    pieces = []
-    for piece, weight in list(zip(text.pieces, text.weights, strict=False))[:MAX_PIECES]:
-        words = html.escape(visible(piece))
-        share = weight / largest if largest and weight == weight else 0.0
-        coloured = abs(share) >= 0.05
-        pieces.append(
-            f'<span style="background:{_css(share)}" title="{weight:.3g}">{words}</span>' if coloured else words
-        )
+    weights = [w if math.isfinite(w) else 0.0 for w in text.weights]
+    largest = max(map(abs, weights), default=0.0) or 1.0
+    given = islice(zip_longest(text.pieces, weights[: len(text.pieces)], fillvalue=0.0), MAX_PIECES)
+    pieces = [_piece(str(piece), float(weight), float(weight) / largest) for piece, weight in given]
     more = " …" if len(text.pieces) > MAX_PIECES else ""
     caption = f"<p>{_mark(text.mark)}{html.escape(visible(text.caption))}</p>" if text.caption or text.mark else ""
     return f'<li>{caption}<div dir="auto">{"".join(pieces)}{more}</div></li>'
+
+
+def _piece(piece: str, weight: float, share: float) -> str:
+    """A piece of a text, its word coloured and the white space around it left plain."""
+    word = piece.strip()
+    before, _, behind = piece.partition(word) if word else (piece, "", "")
+    words = html.escape(visible(word))
+    if word and abs(share) >= LEAST:
+        words = _span(words, share, title=f"{weight:.3g}", dotted=share < 0)
+    return f"{html.escape(visible(before))}{words}{html.escape(visible(behind))}"
