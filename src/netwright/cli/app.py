@@ -57,6 +57,7 @@ def netwright(
     Examples:
       netwright run adult.csv --target income          the main job: one command, one report, one model
       netwright predict RUN/model new.csv -o out.csv   predictions for new rows
+      netwright export RUN --onnx model.onnx           one file that predicts without torch
       netwright attack RUN                             attack the model on its own test rows
       netwright list checks                            what there is
 
