@@ -157,7 +157,7 @@ def worths_of(
 def shared(worth: np.ndarray, length: int, least: int = 1) -> np.ndarray:
     """Worths (length,) of tokens from those of n-grams: runs of equal length, run k (from 0) of grams of k + `least` tokens.
 
-    >>> shared(np.array([1.0, 0.0, 0.0, 4.0, 0.0, 0.0]), 2).tolist()
+    >>> shared(np.array([1.0, 0.0, 4.0, 0.0]), 2).tolist()
     [3.0, 2.0]
     """
     width = max(length, 1)
