@@ -55,7 +55,7 @@ LAYERS = Gallery(
         ),
         Entry(
             "ngram-bag-layer",
-            "mean of the vectors of hashed n-grams of tokens",
+            "sum of the vectors of hashed n-grams of tokens over the root of their number",
             "Joulin et al. (2017)",
             "netwright.nn.text:NgramBag",
         ),

@@ -2,56 +2,69 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from netwright.core.spec import PAD
 
 _PRIME = 1_000_003
+SMALL = 0.01
+"""Deviation of the first vectors of n-grams: one that training never saw keeps its first vector, which must say nothing."""
+MEDIUM = 0.1
+"""Deviation of the first vectors of tokens under a convolution; from 1, as is usual, rare words stay noise."""
 
 
 class NgramBag(nn.Module):
-    r"""The mean of the vectors of a text's n-grams, where n-gram (i_1 ... i_n) has the vector number h = (sum_k i_k P^(n-k)) mod B.
+    r"""The sum of the vectors of a text's n-grams over the root of their number; n-gram (i_1 ... i_n) of two tokens and more has
+    the vector number h = (sum_k i_k P^(n-k)) mod B behind those of the tokens, P = 1000003.
 
-    Shapes: ids (N, T) -> (N, dim). A text without tokens gives zeros.
+    Shapes: ids (N, T) -> (N, dim). A text without n-grams gives zeros.
 
     Args:
         n_ids: number of token ids; single tokens have a vector each.
-        dim: size of a vector. n: longest n-gram.
+        dim: size of a vector. n: longest n-gram. least: shortest.
         buckets: B, vectors that all n-grams of two and more share.
-        dropout: rate at which whole n-grams are left out of the mean, in training.
 
-    Source: Joulin et al. (2017), "Bag of Tricks for Efficient Text Classification"; leaving out words: Iyyer et al. (2015).
+    Source: Joulin et al. (2017), "Bag of Tricks for Efficient Text Classification", where the sum is a mean.
 
     >>> NgramBag(10, 4)(torch.tensor([[2, 3, 0], [0, 0, 0]]))[1].tolist()
     [0.0, 0.0, 0.0, 0.0]
     """
 
-    def __init__(self, n_ids: int, dim: int, *, n: int = 2, buckets: int = 1 << 15, dropout: float = 0.0) -> None:
+    def __init__(self, n_ids: int, dim: int, *, n: int = 2, least: int = 1, buckets: int = 1 << 15) -> None:
         super().__init__()
-        self.n_ids, self.n, self.buckets, self.dropout = n_ids, n, buckets, dropout
-        self.table = nn.Embedding(n_ids + (buckets if n > 1 else 0), dim)
-        nn.init.normal_(self.table.weight, std=1 / math.sqrt(dim))
+        self.n_ids, self.n, self.least, self.buckets = n_ids, n, least, buckets
+        self.table = nn.Embedding((n_ids if least == 1 else 0) + (buckets if n > 1 else 0), dim)
+        nn.init.normal_(self.table.weight, std=SMALL)
         self.n_out = dim
+
+    def grams(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids (N, T) -> numbers of the n-grams' vectors (N, (n - least + 1) T), and which of them are there."""
+        ids = ids.long()
+        length, first = ids.shape[1], self.n_ids if self.least == 1 else 0
+        padded = functional.pad(ids, (0, self.n - 1), value=PAD)
+        h, whole = ids, ids != PAD
+        numbers, there = [ids], [whole]
+        for k in range(1, self.n):
+            last = padded[:, k : k + length]
+            h, whole = (h * _PRIME + last) % self.buckets, whole & (last != PAD)
+            numbers.append(first + h)
+            there.append(whole)
+        return torch.cat(numbers[self.least - 1 :], 1), torch.cat(there[self.least - 1 :], 1)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids (N, T) -> (N, dim)."""
-        ids = ids.long()
-        grams, there = [ids], [ids != PAD]
-        h = ids
-        for k in range(1, self.n):
-            shifted = nn.functional.pad(ids[:, k:], (0, min(k, ids.shape[1])), value=PAD)[:, : ids.shape[1]]
-            h = (h * _PRIME + shifted) % self.buckets
-            grams.append(self.n_ids + h)
-            there.append(shifted != PAD)
-        weight = torch.cat(there, 1).float()
-        if self.training and self.dropout:
-            weight = weight * (torch.rand_like(weight) >= self.dropout)
-        vectors = self.table(torch.cat(grams, 1))
-        total: Tensor = (vectors * weight.unsqueeze(2)).sum(1)
-        return total / weight.sum(1, keepdim=True).clamp(min=1.0)
+        numbers, there = self.grams(ids)
+        count = there.sum(1)
+        if torch.compiler.is_exporting() or (torch.is_grad_enabled() and not self.training):
+            total = (self.table(numbers) * there.unsqueeze(2)).sum(
+                1
+            )  # what exporters and hooks on the table understand
+        else:  # the same without a vector for every place
+            total = functional.embedding_bag(numbers[there], self.table.weight, count.cumsum(0) - count, mode="sum")
+        vectors: Tensor = total / count.clamp(min=1).unsqueeze(1).to(total.dtype).sqrt()
+        return vectors
 
 
 class TokenConv(nn.Module):
@@ -77,6 +90,8 @@ class TokenConv(nn.Module):
     ) -> None:
         super().__init__()
         self.table = nn.Embedding(n_ids, dim, padding_idx=PAD)
+        with torch.no_grad():
+            self.table.weight.mul_(MEDIUM)
         self.dropout = dropout
         self.convs = nn.ModuleList(nn.Conv1d(dim, width, k, padding=k // 2) for k in windows)
         self.n_out = width * len(windows)

@@ -49,19 +49,31 @@ def _image(name: str, loss: str, width: int, depth: int, epochs: int) -> Recipe:
     return Recipe(name=name, template="residual-conv", options=options, loss=loss, training=training)
 
 
-def text_classifier(*, width: int = 64, epochs: int = 20) -> Recipe:
+def text_classifier(*, width: int = 8, buckets: int = 1 << 17, epochs: int = 20) -> Recipe:
     """Classes of texts."""
-    return _text("text-classifier", "cross-entropy", width, epochs)
+    return _text("text-classifier", "cross-entropy", width, buckets, epochs)
 
 
-def text_regressor(*, width: int = 64, epochs: int = 20) -> Recipe:
+def text_regressor(*, width: int = 8, buckets: int = 1 << 17, epochs: int = 20) -> Recipe:
     """A number from a text."""
-    return _text("text-regressor", "squared-error", width, epochs)
+    return _text("text-regressor", "squared-error", width, buckets, epochs)
 
 
-def _text(name: str, loss: str, width: int, epochs: int) -> Recipe:
-    training = Training(epochs=epochs, batch_size=64)
-    return Recipe(name=name, template="ngram-bag", options={"width": width}, loss=loss, training=training)
+def _text(name: str, loss: str, width: int, buckets: int, epochs: int) -> Recipe:
+    options = {"width": width, "buckets": buckets}
+    training = Training(epochs=epochs, batch_size=64, learning_rate=1e-3)
+    return Recipe(name=name, template="ngram-bag", options=options, loss=loss, training=training)
+
+
+def _text_size(target: TargetSpec, n_train: int) -> dict[str, int]:
+    """About 32 buckets of n-grams a training row; vectors wide enough that those of two levels can tell the classes apart.
+
+    >>> _text_size(TargetSpec(name="y", task="binary", classes=("0", "1")), 6_920)
+    {'width': 8, 'buckets': 262144}
+    """
+    width = 2 ** math.ceil(math.log2(min(64, max(8, len(target.classes)))))
+    buckets = 2 ** math.ceil(math.log2(32 * max(n_train, 1)))
+    return {"width": width, "buckets": min(max(buckets, 1 << 14), (1 << 21) // width)}
 
 
 def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, str]:
@@ -75,8 +87,9 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
         raise UsageError(f"no recipe fits {spec.kind!r} inputs with the task {target.task!r}")
     batch_size = 2 ** max(4, min(9, int(math.log2(2 * math.sqrt(max(n_train, 1))))))
     if spec.kind in ("image", "text"):
-        recipe: Recipe = fitting[0].load()()
-        recipe = recipe.with_training(batch_size=min(batch_size, 128))
+        size = _text_size(target, n_train) if spec.kind == "text" else {}
+        recipe: Recipe = fitting[0].load()(**size)
+        recipe = recipe.with_training(batch_size=min(batch_size, recipe.training.batch_size))
     else:
         width, depth = (64, 2) if n_train < 1_000 else (128, 3) if n_train < 200_000 else (256, 3)
         recipe = fitting[0].load()(width=width, depth=depth).with_training(batch_size=batch_size)

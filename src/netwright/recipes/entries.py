@@ -28,7 +28,7 @@ TEMPLATES = Gallery(
         ),
         Entry(
             "ngram-bag",
-            "means of the vectors of hashed n-grams of words and characters",
+            "sums of the vectors of hashed n-grams of words and characters",
             "Joulin et al. (2017); Bojanowski et al. (2017)",
             "netwright.recipes.templates:ngram_bag",
             kinds=("text", "table"),

@@ -8,12 +8,16 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from netwright.core.errors import UsageError
 from netwright.core.spec import FIRST_ID, InputSpec, TargetSpec, VectorField
 from netwright.data.batch import Inputs
 from netwright.data.fronts import ImageVector, JoinedFront, PixelFront, TableFront, TextVector, VectorFront
 from netwright.nn.convnet import ResidualConvNet
 from netwright.nn.residual import ResidualMLP
 from netwright.nn.text import NgramBag, TokenConv
+
+TEXT_DIM, TEXT_BUCKETS = 16, 1 << 16
+"""Size of the vectors, and number of buckets, of a text among the columns of a table."""
 
 
 class Fronted(nn.Module):
@@ -46,6 +50,22 @@ def _texts(spec: InputSpec, make: Callable[[int], nn.Module], level: Literal["wo
     return [TextVector(f.tensors[at], make(FIRST_ID + len(getattr(f, level)))) for f in spec.texts]
 
 
+def _bags(
+    spec: InputSpec, width: int, *, words: int = 2, chars: int = 5, least_chars: int = 3, buckets: int
+) -> list[nn.Module]:
+    """Bags of n-grams of words, and of characters, for each text field."""
+    if words < 1 and chars < 1:
+        raise UsageError("neither words nor characters are left: words or chars must be 1 or more")
+    if chars and not 1 <= least_chars <= chars:
+        raise UsageError(f"least_chars is {least_chars}; a length from 1 to chars ({chars}) was expected")
+    parts: list[nn.Module] = []
+    if words:
+        parts += _texts(spec, partial(NgramBag, dim=width, n=words, buckets=buckets), "words")
+    if chars:
+        parts += _texts(spec, partial(NgramBag, dim=width, n=chars, least=least_chars, buckets=buckets), "chars")
+    return parts
+
+
 def _images(spec: InputSpec, *, width: int, depth: int, dropout: float = 0.0, **pixels: float) -> list[nn.Module]:
     """A residual convolutional trunk for each image field."""
     return [
@@ -76,21 +96,21 @@ def residual_mlp(
 ) -> nn.Module:
     """Piecewise-linear embeddings of numbers, embeddings of categories, residual perceptron.
 
-    A column of text among them comes in as the mean of its hashed n-grams, one of images through a small convolutional
-    trunk, so that all columns go through one network.
+    A column of text among them comes in as the sum of its hashed n-grams of words and characters, one of images through a
+    small convolutional trunk, so that all columns go through one network.
 
     Args:
         spec: the inputs. target: the target.
         n_out: outputs; None for the task's usual number.
         width: of the residual stream. depth: residual blocks.
-        dropout: rate inside the blocks (and of the n-grams of a text).
+        dropout: rate inside the blocks.
         noise: deviation of Gaussian noise on standardised numbers and pixels, in training only.
         number_dim, category_dim: sizes of embeddings.
 
     Source: Gorishniy et al. (2021, 2022).
     """
     table = _table(spec, number_dim=number_dim, category_dim=category_dim, noise=noise)
-    texts = _texts(spec, lambda n: NgramBag(n, width, dropout=dropout), "words")
+    texts = _bags(spec, TEXT_DIM, buckets=TEXT_BUCKETS)
     images = _images(spec, width=16, depth=1, noise=noise)
     front = _joined([*table, *texts, *images])
     n_in = int(front.n_out)  # type: ignore[arg-type]
@@ -145,28 +165,30 @@ def ngram_bag(
     target: TargetSpec,
     *,
     n_out: int | None = None,
-    width: int = 64,
+    width: int = 8,
     words: int = 2,
-    chars: int = 4,
-    buckets: int = 1 << 15,
+    chars: int = 5,
+    least_chars: int = 3,
+    buckets: int = 1 << 17,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """Means of the vectors of hashed n-grams of words and of characters, and a linear head.
+    """Sums of the vectors of hashed n-grams of words and of characters, and a linear head.
 
     Args:
-        width: size of a vector. words, chars: longest n-grams; 0 leaves that level out.
-        buckets: vectors that the n-grams of a level share.
-        dropout: rate at which n-grams are left out, in training.
+        width: size of a vector. words: longest n-gram of words; 0 leaves words out.
+        chars: longest n-gram of characters; 0 leaves characters out. least_chars: shortest.
+        buckets: vectors that the n-grams of a level share; where they are few, n-grams are mistaken for each other.
+        dropout: rate at which features are left out before the head, in training.
+
+    Raises:
+        UsageError: neither words nor characters are left.
 
     Source: Joulin et al. (2017); n-grams of characters: Bojanowski et al. (2017).
     """
-    parts: list[nn.Module] = []
-    for level, n in (("words", words), ("chars", chars)):
-        if n:
-            make = partial(NgramBag, dim=width, n=n, buckets=buckets, dropout=dropout)
-            parts += _texts(spec, make, level)  # type: ignore[arg-type]
-    front = _joined([*parts, *_table(spec)])
-    return Fronted(front, nn.Linear(int(front.n_out), n_out or target.n_out))  # type: ignore[arg-type]
+    texts = _bags(spec, width, words=words, chars=chars, least_chars=least_chars, buckets=buckets)
+    front = _joined([*texts, *_table(spec)])
+    head = nn.Linear(int(front.n_out), n_out or target.n_out)  # type: ignore[arg-type]
+    return Fronted(front, nn.Sequential(nn.Dropout(dropout), head))
 
 
 def _token_conv(
