@@ -18,6 +18,7 @@ from netwright.nn.embed import CategoryEmbedding, PiecewiseLinear
 from netwright.nn.ensemble import Ensemble
 from netwright.nn.entries import LAYERS
 from netwright.nn.residual import ResidualBlock, ResidualMLP
+from netwright.nn.text import NgramBag, TokenConv
 
 KNOTS = [[0.0, 1.0, 3.0, 3.5], [-2.0, 2.0], [7.0], []]
 NUMBERS = torch.tensor(
@@ -41,6 +42,12 @@ MADE: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[int, ...]]] = {
     "residual-conv-net": (lambda: ResidualConvNet(2, 9, 8, width=4, dropout=0.2), torch.rand(3, 2, 9, 8), (3, 16)),
     "augment": (lambda: Augment(shift=0.1, flip=True), torch.rand(3, 2, 9, 8), (3, 2, 9, 8)),
     "ensemble": (lambda: Ensemble([nn.Linear(6, 2), nn.Linear(6, 2)]), torch.linspace(-1, 1, 18).reshape(3, 6), (3, 2)),
+    "ngram-bag-layer": (
+        lambda: NgramBag(9, 4, n=3, buckets=50),
+        torch.tensor([[2, 3, 4], [8, 1, 0], [0, 0, 0]]),
+        (3, 4),
+    ),
+    "token-conv": (lambda: TokenConv(9, 4, width=5), torch.tensor([[2, 3, 4, 5], [8, 1, 0, 0], [0, 0, 0, 0]]), (3, 15)),
 }
 laws = pytest.mark.parametrize("name", MADE)
 
