@@ -125,9 +125,11 @@ def _by_number(name: str, values: np.ndarray, *, is_date: bool = False) -> Itera
         yield name, "(missing)", ~known
     if not known.any():
         return
-    edges = np.unique(np.quantile(values[known], np.linspace(0, 1, 6), method="nearest"))
+    edges, times = np.unique(np.quantile(values[known], np.linspace(0, 1, 6), method="nearest"), return_counts=True)
     words = _day if is_date else number
-    fifths = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(0, len(edges) - 2))
+    fifths = 2 * np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(0, len(edges) - 2))
+    for i in np.flatnonzero(times > 1):  # a value that a fifth of the rows or more have is a slice by itself
+        fifths[values == edges[i]] = 2 * i + 1
     for i in np.unique(fifths[known]):
         inside = known & (fifths == i)
         low, high = float(values[inside].min()), float(values[inside].max())
