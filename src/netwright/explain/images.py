@@ -169,9 +169,12 @@ def _reached(model: Model, net: torch.nn.Module, field: ImageField, drawn: Drawn
     """Whether there is a way for a gradient from the answer back to the pixels."""
     x, chosen = repeated(drawn.batch, torch.tensor([0])), torch.from_numpy(drawn.chosen[:1])
     x[field.name] = pixels = x[field.name].float().requires_grad_(True)
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        answer = answers_of(model, net, x, chosen).sum()
-        return answer.requires_grad and torch.autograd.grad(answer, pixels, allow_unused=True)[0] is not None
+    try:
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            answer = answers_of(model, net, x, chosen).sum()
+            return answer.requires_grad and torch.autograd.grad(answer, pixels, allow_unused=True)[0] is not None
+    except (RuntimeError, TypeError):  # a foreign module that takes whole numbers only
+        return False
 
 
 def _worth(
