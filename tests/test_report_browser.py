@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from netwright.core.finding import Figure, Finding, Series, Table
+from netwright.core.finding import Figure, Finding, Picture, Series, Table, Tokens
+from netwright.core.seed import numpy_generator
+from netwright.data.images import to_png
 from netwright.report.page import Page, Section, write
 from test_report_page import BAD, a_page, every_figure
 
@@ -81,6 +83,30 @@ def wide_page() -> Page:
     )
 
 
+def sheets_page(words: str = BAD) -> Page:
+    """Sheets of pictures (one that is none, one of odd shape) and of texts, in whose words nothing may be trusted."""
+    rng = numpy_generator(0, "sheets")
+    heat = tuple(tuple(row) for row in rng.normal(size=(7, 7)).tolist())
+    images = [rng.integers(0, 256, shape).astype(float) for shape in ((1, 28, 28), (3, 20, 300), (3, 400, 30))]
+    shown = tuple(
+        Picture(png=to_png(image), caption=f"{words} {i}", heat=heat if i % 2 else (), mark=mark)
+        for i, (image, mark) in enumerate((image, mark) for image in images * 4 for mark in ("good", "bad", ""))
+    )
+    broken = Picture(png='"><script>window.hacked=1</script>', caption=words, mark="bad")
+    said = ("the film is good ", words, "שלום עולם ", "no" * 300, "\u202e<b>", "\n\n  ", "最初", "\x00")
+    weights = (1.0, -1.0, 0.5, -0.3, 0.2, 0.9, -0.7, 0.1)
+    texts = tuple(Tokens(pieces=said, weights=weights, caption=words, mark=mark) for mark in ("good", "bad", ""))
+    line = Series(x=(1, 2), y=(1.0, 2.0))
+    figures = (
+        Figure(title=words, kind="line", series=(line,)),
+        Figure(title=words, kind="pictures", pictures=(broken, *shown), caption=words),
+        Figure(title=words, kind="tokens", texts=texts, caption=words),
+        Figure(title="empty", kind="pictures"),
+    )
+    finding = Finding(probe="p", family="f", verdict="pass", title="t", figures=figures)
+    return Page(title="t", sections=(Section(id="s", title="s", findings=(finding,), compact=True),))
+
+
 class Opened:
     """A page in the browser, with what went wrong there."""
 
@@ -103,10 +129,13 @@ class Opened:
         self.tab.wait_for_timeout(300)
 
 
-@pytest.fixture(scope="module", params=["ordinary", "hostile", "wide"])
+@pytest.fixture(scope="module", params=["ordinary", "hostile", "wide", "sheets"])
 def path(request, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("page") / f"{request.param}.html"
-    write(path, {"ordinary": a_page, "hostile": lambda: a_page(BAD), "wide": wide_page}[request.param]())
+    write(
+        path,
+        {"ordinary": a_page, "hostile": lambda: a_page(BAD), "wide": wide_page, "sheets": sheets_page}[request.param](),
+    )
     return path
 
 
@@ -125,11 +154,33 @@ def test_nothing_but_the_file_itself_is_asked_for(opened, path):
     assert [url for url in opened.requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
 
 
-def test_every_figure_is_drawn(opened):
+def test_every_figure_is_drawn(opened, path):
     empty = opened.tab.evaluate("""[...document.querySelectorAll('.figure')].filter((f) =>
         !f.querySelector('.scatterlayer .trace, .barlayer .trace, .heatmaplayer image')).length""")
-    assert opened.tab.locator(".figure").count() >= 8
+    assert opened.tab.locator(".figure").count() >= (1 if path.stem == "sheets" else 8)
     assert empty == 0
+
+
+def test_pictures_are_shown_in_their_proportions_and_pixel_by_pixel(opened, path):
+    if path.stem != "sheets":
+        pytest.skip("only the page of sheets has pictures")
+    shown = opened.tab.evaluate("""[...document.images].map((i) => [i.complete && i.naturalWidth > 0,
+        getComputedStyle(i).imageRendering, i.naturalWidth / i.naturalHeight, i.offsetWidth / i.offsetHeight])""")
+    assert len(shown) == 36
+    assert all(loaded and rendering == "pixelated" for loaded, rendering, _, _ in shown)
+    assert all(abs(own / drawn - 1) < 0.15 or own > 8 for _, _, own, drawn in shown)
+    assert (
+        opened.tab.locator(".missing").count() == 1 and opened.tab.get_by_text("There was nothing to draw").count() == 1
+    )
+
+
+def test_texts_keep_their_white_space_and_their_direction(opened, path):
+    if path.stem != "sheets":
+        pytest.skip("only the page of sheets has texts")
+    style, text = opened.tab.evaluate("""(() => { const e = document.querySelector('.tokens div');
+        return [getComputedStyle(e).whiteSpace, e.textContent]; })()""")
+    assert style == "pre-wrap"
+    assert text.startswith("the film is good ") and "שלום עולם " in text and "\\u202e<b>" in text and "\\x00" in text
 
 
 def test_nothing_is_wider_than_the_window(opened):
@@ -142,7 +193,8 @@ def test_nothing_is_wider_than_the_window(opened):
 
 def test_foreign_text_runs_nothing(opened):
     assert opened.tab.evaluate("window.hacked") is None
-    assert opened.tab.locator("img").count() == 0
+    sources = opened.tab.evaluate("[...document.images].map((i) => i.src.slice(0, 22))")
+    assert set(sources) <= {"data:image/png;base64,"}
 
 
 def test_no_button_sends_the_data_away(opened):
