@@ -146,7 +146,7 @@ def test_options_of_the_bag_are_honoured() -> None:
     assert (words.n, words.least, words.buckets, words.n_out) == (4, 1, 50, 3)
     assert (chars.n, chars.least, chars.buckets, chars.n_out) == (6, 2, 50, 3)
     alone = [m for m in ngram_bag(SPEC, TARGET, words=0).modules() if isinstance(m, NgramBag)]
-    assert len(alone) == 1 and alone[0].least == 3
+    assert len(alone) == 1 and alone[0].least == 1
     assert len([m for m in ngram_bag(SPEC, TARGET, chars=0).modules() if isinstance(m, NgramBag)]) == 1
     assert [m.p for m in ngram_bag(SPEC, TARGET, dropout=0.3).modules() if isinstance(m, torch.nn.Dropout)] == [0.3]
 

@@ -61,7 +61,7 @@ def text_regressor(*, width: int = 8, buckets: int = 1 << 17, epochs: int = 20) 
 
 def _text(name: str, loss: str, width: int, buckets: int, epochs: int) -> Recipe:
     options = {"width": width, "buckets": buckets}
-    training = Training(epochs=epochs, batch_size=64, learning_rate=1e-3)
+    training = Training(epochs=epochs, batch_size=64, learning_rate=1.5e-3)
     return Recipe(name=name, template="ngram-bag", options=options, loss=loss, training=training)
 
 
@@ -89,7 +89,10 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
     if spec.kind in ("image", "text"):
         size = _text_size(target, n_train) if spec.kind == "text" else {}
         recipe: Recipe = fitting[0].load()(**size)
-        recipe = recipe.with_training(batch_size=min(batch_size, recipe.training.batch_size))
+        few = (
+            max(batch_size // 2, 8) if spec.kind == "text" else batch_size
+        )  # a few hundred steps learn a text by heart
+        recipe = recipe.with_training(batch_size=min(few, recipe.training.batch_size))
     else:
         width, depth = (64, 2) if n_train < 1_000 else (128, 3) if n_train < 200_000 else (256, 3)
         recipe = fitting[0].load()(width=width, depth=depth).with_training(batch_size=batch_size)

@@ -51,7 +51,7 @@ def _texts(spec: InputSpec, make: Callable[[int], nn.Module], level: Literal["wo
 
 
 def _bags(
-    spec: InputSpec, width: int, *, words: int = 2, chars: int = 5, least_chars: int = 3, buckets: int
+    spec: InputSpec, width: int, *, words: int = 2, chars: int = 5, least_chars: int = 1, buckets: int
 ) -> list[nn.Module]:
     """Bags of n-grams of words, and of characters, for each text field."""
     if words < 1 and chars < 1:
@@ -168,7 +168,7 @@ def ngram_bag(
     width: int = 8,
     words: int = 2,
     chars: int = 5,
-    least_chars: int = 3,
+    least_chars: int = 1,
     buckets: int = 1 << 17,
     dropout: float = 0.0,
 ) -> nn.Module:
