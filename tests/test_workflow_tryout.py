@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 
 from netwright.core.seed import numpy_generator
 from netwright.data.data import Data
@@ -17,6 +19,8 @@ from netwright.recipes.book import alternatives, design
 from netwright.train.hooks import Clock
 from netwright.workflow.bench import Workbench
 from netwright.workflow.plans import StagePlan, TryPlan, plan_memorising, plan_trials
+from netwright.workflow.prepare import read
+from netwright.workflow.settings import Settings
 from netwright.workflow.stages import unrestrained
 from netwright.workflow.tryout import choose_augmentation, choose_template, fewer
 
@@ -142,3 +146,14 @@ def test_the_plan_of_a_table_never_leaves_float32(binary_data: Data) -> None:
 
 def test_data_of_fewer_rows_keep_their_name() -> None:
     assert fewer(replace(sided(60), name="mine"), 5, 0).name == "mine"
+
+
+def test_reading_pictures_tells_how_many_were_looked_at(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "shop" / label).mkdir(parents=True)
+        for i in range(6):
+            Image.fromarray(np.full((8, 8), 20 * i, dtype=np.uint8)).save(tmp_path / "shop" / label / f"{i}.png")
+    told: list[dict[str, Any]] = []
+    seen = read(Settings(data=str(tmp_path / "shop")), told.append)
+    assert len(seen.frame) == 12
+    assert told[-1] == {"event": "progress", "step": "look", "done": 12, "total": 12, "text": "pictures"}

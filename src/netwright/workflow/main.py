@@ -15,14 +15,14 @@ from netwright.core.errors import DataError, GateError, UsageError
 from netwright.core.files import read_json, sweep, write_json
 from netwright.core.finding import Finding
 from netwright.core.run import Listener, Run
-from netwright.data.read import Look, from_any, look
+from netwright.data.read import Look, from_any
 from netwright.losses.metrics import check_metric
 from netwright.model import Model
 from netwright.report.summary import Summary
 from netwright.workflow import publish, steps
 from netwright.workflow.job import Job
 from netwright.workflow.plans import check_plan
-from netwright.workflow.prepare import completed, look_at, split_and_encode
+from netwright.workflow.prepare import completed, look_at, read, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
 
 
@@ -90,7 +90,7 @@ def run(
     is_path = isinstance(data, str | os.PathLike)
     given = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target or "", **settings)
     frame = None if is_path else from_any(data)
-    seen = look(given.data) if frame is None else Look(frame, (), "frame")
+    seen = read(given, listener) if frame is None else Look(frame, (), "frame")
     asked = completed(given, seen)
     looked = look_at(asked, seen)
     rows = split_and_encode(looked, asked)  # bad data, settings or plan are refused before a folder is made

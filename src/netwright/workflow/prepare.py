@@ -11,6 +11,7 @@ import polars as pl
 
 from netwright.core.errors import DataError, UsageError
 from netwright.core.finding import Finding, Table
+from netwright.core.run import Listener
 from netwright.core.spec import ColumnKind, Task
 from netwright.data.data import PARTS, Data, Part
 from netwright.data.encode import fit_inputs, fit_target
@@ -48,6 +49,17 @@ class Looked:
         return {name: guess.kind for name, guess in self.guesses.items() if guess.kind in USED}
 
 
+def read(settings: Settings, listener: Listener | None = None) -> Look:
+    """The data as they stand in their file or folder; the listener is told how many pictures have been looked at."""
+
+    def progress(done: int, total: int) -> None:
+        if listener:
+            listener({"event": "progress", "step": "look", "done": done, "total": total, "text": "pictures"})
+
+    images = [name for name, kind in settings.kinds.items() if kind == "image"]
+    return look(settings.data, images=images, progress=progress)
+
+
 def completed(settings: Settings, seen: Look) -> Settings:
     """The settings with what the data say themselves where the user said nothing: images know their label and their split.
 
@@ -75,7 +87,7 @@ def look_at(settings: Settings, looked: Look | None = None) -> Looked:
     Raises:
         DataError: the file, the target or a named column is not as it must be.
     """
-    looked = looked or look(settings.data)
+    looked = looked or read(settings)
     frame = looked.frame
     pick_column(frame, settings.target, "target column")
     for column in (*settings.drop, *filter(None, (settings.group, settings.time, settings.split_column))):
