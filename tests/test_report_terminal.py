@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from netwright.core.entry import Entry
-from netwright.core.finding import Finding, Table
+from netwright.core.finding import Figure, Finding, Picture, Table, Tokens
 from netwright.losses.entries import LOSSES
 from netwright.report.terminal import Terminal, print_entries, print_entry, print_findings
 from netwright.report.text import plain
@@ -192,6 +192,16 @@ def test_findings_are_printed_with_all_that_they_say():
     shown = written(console)
     for words in ("title w", "expected w", "why w", "todo w", "reference w", "w 2.1", "1 fail"):
         assert words in shown
+
+
+def test_of_pictures_and_coloured_texts_the_title_is_told_and_where_they_are_seen() -> None:
+    console = a_console()
+    sheet = Figure(title=HOSTILE, kind="pictures", pictures=(Picture(png="x", mark="bad"),) * 2)
+    texts = Figure(title="Words", kind="tokens", texts=(Tokens(pieces=("secret",), weights=(1.0,)),))
+    print_findings([a_finding().model_copy(update={"figures": (sheet, texts)})], console)
+    shown = " ".join(written(console).split())
+    assert f"--report FILE.html): {' '.join(SHOWN.split())}. 2 pictures, 2 of them wrong." in shown
+    assert "--report FILE.html): Words. 1 text." in shown and "secret" not in shown
 
 
 def test_a_long_table_is_cut_and_says_so():

@@ -75,16 +75,17 @@ def _weights(figure: Figure) -> bool:
 
 
 def _key(figure: Figure) -> str:
-    dotted = figure.kind == "tokens"  # a sign beside the colour, for paper without colours
-    low = _span("against", -0.8, dotted=dotted)
-    each = "each text by itself" if dotted else "each picture by itself"
-    return f'<p class="small key">{low} {_span("for", 0.8)} the answer; the stronger the colour, the more, {each}</p>'
+    if figure.kind == "tokens":
+        low, high, each = _span("against", _shade(-1.0), dotted=True), _span("for", _shade(1.0)), "each text by itself"
+    else:
+        low, high, each = _span("against", AGAINST), _span("for", FOR), "each picture by itself"
+    return f'<p class="small key">{low} {high} the answer; the stronger the colour, the more, {each}</p>'
 
 
-def _span(words: str, share: float, *, title: str = "", dotted: bool = False) -> str:
-    """Words on the colour of a share in [-1, 1]."""
+def _span(words: str, colour: tuple[int, int, int], *, title: str = "", dotted: bool = False) -> str:
+    """Words on a colour; `dotted` draws a line under them, a sign beside the colour for paper without colours."""
     more = ' class="dotted"' * dotted + (f' title="{title}"' if title else "")
-    return f'<span style="background:{_css(share)}"{more}>{words}</span>'
+    return f'<span style="background:rgb({",".join(map(str, colour))})"{more}>{words}</span>'
 
 
 def _mark(mark: str) -> str:
@@ -163,9 +164,9 @@ def _rgb(weight: float) -> tuple[int, int, int]:
     return _rgb(1.0)
 
 
-def _css(weight: float) -> str:
-    r, g, b = _rgb(0.65 * weight)  # the ends of the scale are too dark to read ink on
-    return f"rgb({r},{g},{b})"
+def _shade(share: float) -> tuple[int, int, int]:
+    """The colour behind a word; the ends of the scale are too dark to read ink on."""
+    return _rgb(0.65 * share)
 
 
 def _text(text: Tokens) -> str:
@@ -184,5 +185,5 @@ def _piece(piece: str, weight: float, share: float) -> str:
     before, _, behind = piece.partition(word) if word else (piece, "", "")
     words = html.escape(visible(word))
     if word and abs(share) >= LEAST:
-        words = _span(words, share, title=f"{weight:.3g}", dotted=share < 0)
+        words = _span(words, _shade(share), title=f"{weight:.3g}", dotted=share < 0)
     return f"{html.escape(visible(before))}{words}{html.escape(visible(behind))}"

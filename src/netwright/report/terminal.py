@@ -20,6 +20,7 @@ from rich.text import Text
 
 from netwright.core.entry import Entry
 from netwright.core.finding import Finding, Table
+from netwright.report.pictures import in_words
 from netwright.report.text import (
     MARKS,
     VERDICT_WORDS,
@@ -212,6 +213,10 @@ def _print_finding(finding: Finding, console: Console) -> None:
         console.print(Padding(body, (0, 0, 0, 2), expand=False))
     for table in finding.tables:
         _print_table(table, console)
+    for figure in finding.figures:
+        if figure.kind in ("pictures", "tokens"):
+            words = Text(_safe(console, f"seen in a report (--report FILE.html): {in_words(figure)}"), style="dim")
+            console.print(Padding(words, (0, 0, 0, 2), expand=False))
     parts = [finding.probe, finding.reference, duration(finding.seconds) if finding.seconds else ""]
     console.print(
         Padding(Text(_safe(console, ", ".join(p for p in parts if p)), style="dim"), (0, 0, 1, 2), expand=False)
