@@ -210,6 +210,13 @@ def test_an_explanation_out_of_time_says_so(name: str) -> None:
     assert finding.verdict == "info" and "out of time" in finding.title
 
 
+@pytest.mark.parametrize("name", ["sensitivity", "partial-dependence"])
+def test_an_explanation_of_numbers_says_so_where_there_are_images_and_texts_too(name: str) -> None:
+    title = ask_by_name(name, mixed_subject()).title
+    assert title.startswith(("among numbers and categories, ", "no input moves"))
+    assert not ask_by_name(name, by_hand()).title.startswith("among")
+
+
 def test_vectors_are_taken_apart_and_images_are_not() -> None:
     spec = InputSpec(
         kind="vector",

@@ -137,6 +137,15 @@ def answer_words(target: TargetSpec) -> str:
     return "the probability of the class predicted"
 
 
+def among(spec: InputSpec) -> str:
+    """The beginning of a sentence on numbers and categories, where a row has images or texts too, of which it says nothing.
+
+    >>> among(InputSpec(fields=(NumberField(name="age"),)))
+    ''
+    """
+    return "among numbers and categories, " if spec.images or spec.texts else ""
+
+
 def not_applicable(model: Model, probe: str, seed: int) -> Finding | None:
     """The finding where nobody knows what an output means; None where it is known."""
     if model.loss.link != "unknown":

@@ -11,7 +11,7 @@ import torch
 from netwright.core.finding import Cell, Figure, Finding, Series, Table
 from netwright.core.spec import CategoryField, NumberField
 from netwright.data.batch import Inputs
-from netwright.explain.columns import Column, answer_words, columns_of, not_applicable, rows_for
+from netwright.explain.columns import Column, among, answer_words, columns_of, not_applicable, rows_for
 from netwright.model import Model, Subject
 
 MAX_CATEGORIES = 12
@@ -127,7 +127,7 @@ def _finding(
         words = "the probability of each class"
     moving = [c for c in drawn if c.spread > 0]
     title = (
-        f"{words} varies most over {', '.join(c.column.name for c in moving[:3])}"
+        f"{among(model.spec)}{words} varies most over {', '.join(c.column.name for c in moving[:3])}"
         if moving
         else f"no input moves {words}"
     )

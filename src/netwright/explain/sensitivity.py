@@ -13,7 +13,7 @@ from netwright.core.finding import Cell, Figure, Finding, Series, Table
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import CategoryField, NumberField
 from netwright.data.batch import Inputs
-from netwright.explain.columns import Column, answer, answer_words, columns_of, not_applicable, rows_for
+from netwright.explain.columns import Column, among, answer, answer_words, columns_of, not_applicable, rows_for
 from netwright.explain.slopes import Interval, averaged, gradients
 from netwright.model import Model, Subject
 
@@ -169,7 +169,7 @@ def _finding(
     model: Model, effects: list[Effect], slopes: dict[str, np.ndarray], rows: int, left_out: int, seed: int
 ) -> Finding:
     words, asked = answer_words(model.target), [e for e in effects if e.reach]
-    title = f"{words} moves most with {', '.join(_phrase(e) for e in asked[:3])}"
+    title = f"{among(model.spec)}{words} moves most with {', '.join(_phrase(e) for e in asked[:3])}"
     if not asked:
         title = "no input is a number or a category that could be moved"
     title += f"; out of time before {left_out} columns were measured" if left_out else ""
