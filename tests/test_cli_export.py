@@ -62,6 +62,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ended.code == 0, ended.err
     assert "largest difference from the model" in ended.out
     assert "batches of 1, 7, 1,000" in ended.out
+    assert "outputs: probabilities, label" in ended.out
+    assert "loading the model" in ended.err and "comparing" in ended.err, "what takes long is said before it is done"
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,15 @@ def test_an_exported_template_answers_as_the_model(
     exported_well(model, export(model, tmp_path / "m.onnx"))
 
 
+@pytest.mark.slow
+def test_a_value_whose_margin_is_unknown_has_no_bounds(tmp_path: Path) -> None:
+    model = replace(model_of(templates.linear, ("a b",), NUMBER), margin=None)
+    written = export(model, tmp_path / "m.onnx")
+    assert (written.card.output, written.card.further) == ("value", ())
+    assert [output.name for output in onnx.load(written.path).graph.output] == ["value"]
+    same_answers(model, written)
+
+
 def exported_well(model: Model, written: Written) -> None:
     """One file (and the tokenisers), any number of rows, texts of any length, the model's answers whatever the rows hold."""
     assert written.verified.difference <= 1e-5
@@ -148,6 +158,14 @@ def exported_well(model: Model, written: Written) -> None:
     there = {path.name for path in written.path.parent.iterdir()}
     assert there == {"m.onnx", *(f"m.t.{port.kind}.json" for port in texts)}
     same_answers(model, written)
+    assert written.card.further == (("lower", "upper") if model.target.is_number else ("label",))
+    exported, table = Exported.load(written.path), model.predict_table(ROWS)
+    wanted = table.select("lower", "upper") if model.target.is_number else table.select("prediction")
+    for found, column in zip(exported.outputs(exported.feed(ROWS), written.card.further), wanted, strict=True):
+        if model.target.is_number:
+            np.testing.assert_allclose(found, column, atol=1e-4 * model.target.scale)
+        else:
+            assert found.tolist() == column.to_list()
     strange = pl.DataFrame(
         {"a b": [None, 1e9], "probabilities": [None, "1890-01-01"], "net.c": ["new", None], "": [None, "3"]}
     )
@@ -169,7 +187,8 @@ def test_the_file_alone_says_everything(linear: tuple[Model, Written]) -> None:
     ]
     labels = {"net.c": np.array(["y", "never seen"], dtype=object), "column": np.array(["", "2"], dtype=object)}
     feed = {"a b": np.array([50.0, np.nan]), "probabilities": np.array([15000.5, np.nan]), **labels}
-    (found,) = session.run([card.output], feed)
+    found, labels = session.run([card.output, "label"], feed)
+    assert labels.tolist() == [CLASSES.classes[i] for i in found.argmax(1)]
     rows = pl.DataFrame(
         {
             "a b": [50.0, None],
@@ -190,6 +209,11 @@ def test_a_graph_that_answers_otherwise_is_refused(linear: tuple[Model, Written]
     wrong = Exported.of(graph.SerializeToString(), written.card, "wrong.onnx")
     with pytest.raises(SetupError, match=r"answers otherwise.*nothing was written"):
         verify(model, wrong)
+    graph = onnx.load(written.path)
+    labels = next(node for node in graph.graph.node if node.output[0] == "labels")
+    labels.attribute[0].t.string_data.reverse()
+    with pytest.raises(SetupError, match="answers otherwise"):
+        verify(model, Exported.of(graph.SerializeToString(), written.card, "wrong.onnx"))
     colder = Model(model.module, model.spec, model.target, model.loss, temperature=model.temperature * 1.01)
     with pytest.raises(SetupError, match="answers otherwise"):
         verify(colder, Exported.load(written.path))
@@ -308,6 +332,10 @@ def _card(**update: object) -> Callable[[onnx.ModelProto], None]:
     return change
 
 
+TEXT = {
+    "fields": [{"kind": "text", "name": "t", "words": ["a"], "chars": "a", "n_words": 3, "n_chars": 3}],
+}
+TERABYTE = {"fields": [{"kind": "image", "name": "i", "height": 1_000_000, "width": 1_000_000}]}
 HOSTILE = {
     "not ours": (lambda g: g.ClearField("metadata_props"), "not written by netwright export"),
     "other files": (_of_other_files, "in other files, which is refused"),
@@ -318,7 +346,16 @@ HOSTILE = {
         _card(ports=[{"name": "q", "field": "q", "tensor": "q", "kind": "number"}]),
         "of no column",
     ),
+    "an input of another kind": (
+        _card(ports=[{"name": "a b", "field": "t", "tensor": "numbers", "kind": "number"}], spec=TEXT),
+        "of no column",
+    ),
+    "a terabyte a row": (
+        _card(ports=[{"name": "i", "field": "i", "tensor": "i", "kind": "image"}], spec=TERABYTE),
+        "more than the",
+    ),
     "another output": (_card(output="q"), "no output 'q'"),
+    "another label": (_card(further=["q"]), "no output 'q'"),
     "fewer classes": (
         _card(target=CLASSES.model_dump() | {"classes": ["a"], "priors": [1.0]}),
         "answers with an array",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,10 +35,10 @@ def export(
     """Write a model as one ONNX file that needs no torch.
 
     The file takes raw rows: an input for each column of a table (numbers as float64 with NaN where one is missing, dates as days
-    since 1970-01-01, categories as strings), raw pixels of an image, token ids of a text. It gives calibrated probabilities, or
-    the value. Before it is written, its answers are compared with the model's on made-up rows, among them missing cells, unknown
-    categories, empty texts and black images; a difference above 0.0001 (of probability, or in spreads of the target) ends the
-    export.
+    since 1970-01-01, categories as strings), raw pixels of an image, token ids of a text. It gives calibrated probabilities and
+    the label of the most probable class, or the value and the bounds of its 90 % interval. Before it is written, its answers are
+    compared with the model's on made-up rows, among them missing cells, unknown categories, empty texts and black images; a
+    difference above 0.0001 (of probability, or in spreads of the target) ends the export.
 
     \b
     Examples:
@@ -52,12 +53,16 @@ def export(
     from netwright.model import Model
     from netwright.report.text import plain
 
-    written = write(Model.load(folder), onnx, version=__version__, seed=seed)
+    def tell(what: str) -> None:
+        print(f"{what} ...", file=sys.stderr, flush=True)
+
+    tell("loading the model")
+    written = write(Model.load(folder), onnx, version=__version__, seed=seed, tell=tell)
     print(f"{onnx}: {onnx.stat().st_size:,} bytes")
     for path in written.tokenizers:
         print(f"{path}: tokeniser")
     print(plain(f"inputs: {_inputs(written.card)}"))
-    print(plain(f"output: {written.card.output}"))
+    print(plain(f"outputs: {', '.join((written.card.output, *written.card.further))}"))
     print(_compared(written.verified, written.card.target.is_number))
     print(f"predict with: netwright predict {onnx} ROWS")
     return 0

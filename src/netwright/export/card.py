@@ -40,6 +40,7 @@ class Card(Frozen):
         version: of netwright that wrote it.
         spec: what a row is made of. target: what is predicted. margin: half the width of the 90 % interval of a value.
         ports: the graph's inputs. output: name of the answer: (N, C) calibrated probabilities, or (N,) values.
+        further: names of what follows from it: the label (N,) of the most probable class, or lower and upper (N,) of a value.
         largest_difference: from the model's own answers, as measured when it was written.
     """
 
@@ -50,6 +51,7 @@ class Card(Frozen):
     margin: float | None = None
     ports: tuple[Port, ...] = Setting(min_length=1)
     output: str
+    further: tuple[str, ...] = ()
     largest_difference: float | None = None
 
     @property

@@ -15,7 +15,7 @@ ML_OPSET = 2
 _IDS = ("words", "chars")
 
 
-def on_raw_columns(graph: Any, spec: InputSpec) -> tuple[Any, list[Port], str]:
+def on_raw_columns(graph: Any, spec: InputSpec) -> tuple[Any, list[Port]]:
     """A graph on the tensors of a spec as one on raw columns.
 
     Args:
@@ -23,7 +23,7 @@ def on_raw_columns(graph: Any, spec: InputSpec) -> tuple[Any, list[Port], str]:
         spec: what a row is made of.
 
     Returns:
-        The graph, its inputs (token ids that the network does not use are none), and the name of its output.
+        The graph, and its inputs (token ids that the network does not use are none).
 
     Raises:
         UsageError: the network uses none of its inputs.
@@ -58,17 +58,13 @@ def on_raw_columns(graph: Any, spec: InputSpec) -> tuple[Any, list[Port], str]:
     _replace(inner.value_info, [])  # whoever reads the graph infers the types within once more
     if spec.categories:
         made.opset_import.append(make_opsetid("ai.onnx.ml", ML_OPSET))
-    return (
-        made,
-        [_with_length(port, infos[prefix + port.tensor]) if port.kind in _IDS else port for port in ports],
-        answer,
-    )
+    return made, [_with_length(port, infos[prefix + port.tensor]) if port.kind in _IDS else port for port in ports]
 
 
-def on_own_tensors(graph: Any) -> tuple[Any, list[Port], str]:
+def on_own_tensors(graph: Any) -> tuple[Any, list[Port]]:
     """A graph as it is, with an input for each of the tensors that a user's own module takes."""
     ports = [Port(name=info.name, field=info.name, tensor=info.name, kind="tensor") for info in graph.graph.input]
-    return graph, ports, graph.graph.output[0].name
+    return graph, ports
 
 
 def _prefix(taken: set[str]) -> str:

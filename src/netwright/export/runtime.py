@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from netwright.data.answers import answers
 from netwright.data.cells import numbers_of, require_columns, to_labels
 from netwright.data.images import encode_images
 from netwright.data.text import encode_text
-from netwright.export.card import KEY, Card
+from netwright.export.card import KEY, Card, raw_ports
 
 LIMIT = 1 << 30
 """Most bytes of an exported file."""
+MOST_IN_ROW = 1 << 26
+"""Most pixels and tokens that a row may have: the metadata of a hostile file could ask for a terabyte."""
 AT_ONCE, MOST_ROWS = 1 << 16, 8192
 """Pixels, tokens and cells that go through the graph at once, and rows."""
 _TYPES = {"number": "tensor(double)", "category": "tensor(string)", "words": "tensor(int32)", "chars": "tensor(int32)"}
@@ -75,8 +78,9 @@ class Exported:
             raise DataError(
                 f"{name} is damaged: its inputs are not those that its metadata name; export the model again"
             )
-        if card.output not in [o.name for o in session.get_outputs()]:
-            raise DataError(f"{name} is damaged: it has no output {card.output!r}; export the model again")
+        given = {o.name for o in session.get_outputs()}
+        if absent := [output for output in (card.output, *card.further) if output not in given]:
+            raise DataError(f"{name} is damaged: it has no output {absent[0]!r}; export the model again")
         return cls(card, session, name)
 
     @property
@@ -137,18 +141,27 @@ class Exported:
             DataError: the graph cannot be run, or gives something else.
         """
         rows = len(next(iter(feed.values())))
-        try:
-            (given,) = self.session.run([self.card.output], dict(feed))
-        except Exception as error:  # see `of`
-            if "allocate memory" in str(error):
-                raise SetupError(f"there is not enough memory to run {self.name}; give fewer rows") from error
-            raise DataError(f"{self.name} cannot be run: {_short(error)}; export the model again") from error
+        (given,) = self.outputs(feed, [self.card.output])
         made = np.asarray(given)
         if made.shape != (rows, *self._answer_shape) or made.dtype.kind != "f":
             raise DataError(
                 f"{self.name} is damaged: it answers with an array {made.shape} for {rows} rows; export it again"
             )
         return made.astype(np.float64)
+
+    def outputs(self, feed: Feed, names: Sequence[str]) -> list[np.ndarray]:
+        """Outputs of the graph by name, for all rows at once.
+
+        Raises:
+            DataError: the graph cannot be run.
+        """
+        try:
+            given: list[np.ndarray] = self.session.run(list(names), dict(feed))
+            return given
+        except Exception as error:  # see `of`
+            if "allocate memory" in str(error):
+                raise SetupError(f"there is not enough memory to run {self.name}; give fewer rows") from error
+            raise DataError(f"{self.name} cannot be run: {_short(error)}; export the model again") from error
 
     @property
     def _answer_shape(self) -> tuple[int, ...]:
@@ -226,8 +239,16 @@ def _card(graph: Any, path: Path) -> Card:
         raise DataError(
             f"the metadata of {path} are damaged, or of another version ({_short(error)}); export the model again"
         ) from error
-    if any(port.kind != "tensor" and port.field not in card.spec.names for port in card.ports):
+    if card.by_tensors:
+        return card
+    could = {(port.field, port.tensor, port.kind) for port in raw_ports(card.spec)}
+    if any((port.field, port.tensor, port.kind) not in could for port in card.ports):
         raise DataError(f"the metadata of {path} are damaged: an input is of no column; export the model again")
+    pixels, tokens = (math.prod(f.shape) for f in card.spec.images), (f.n_words + f.n_chars for f in card.spec.texts)
+    if (in_row := sum(pixels) + sum(tokens)) > MOST_IN_ROW:
+        raise DataError(
+            f"{path} asks for {in_row:,} pixels and tokens a row, more than the {MOST_IN_ROW:,} that a row may have"
+        )
     return card
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from netwright.data.text import tokenizer_json
 from netwright.export.card import KEY, Card, Port
 from netwright.export.columns import on_own_tensors, on_raw_columns
 from netwright.export.graph import trace
+from netwright.export.outputs import add_further
 from netwright.export.runtime import LIMIT, Exported
 from netwright.export.verify import Verified, verify
 from netwright.model import Model
@@ -40,40 +41,52 @@ class Written:
     verified: Verified
 
 
-def export(model: Model, path: str | Path, *, version: str = "", seed: int = 0) -> Written:
+def _silent(_: str) -> None:
+    """Tell nobody."""
+
+
+def export(
+    model: Model, path: str | Path, *, version: str = "", seed: int = 0, tell: Callable[[str], None] = _silent
+) -> Written:
     """Write a model as an ONNX file on raw rows, once onnxruntime has answered as the model does on made-up ones.
 
-    Inputs of the graph: `netwright.export.card.Port`. Output: calibrated probabilities (N, C), or values (N,), float64.
+    Inputs of the graph: `netwright.export.card.Port`. Outputs: calibrated probabilities (N, C) and the label of the most probable
+    class (N,), or values (N,) with their bounds, lower and upper (N,), where the model knows them; all numbers float64.
 
     Args:
         model: of a template, wrapped, or of a user's own template.
         path: of the ONNX file; an existing one is replaced. Tokenisers go beside it, as `<name>.<field>.<words or chars>.json`.
         version: of netwright, for the metadata. seed: of the made-up rows.
+        tell: is told what is being done, before it is.
 
     Raises:
         UsageError: the network cannot be turned into a graph.
         SetupError: onnxruntime answers otherwise, or the file cannot be written.
     """
     path = Path(path)
-    graph, card, verified = _verified_graph(model, path, version, seed)
+    graph, card, verified = _verified_graph(model, path, version, seed, tell)
     card = card.model_copy(update={"largest_difference": verified.difference})
     content = _with_card(graph, card)
     tokenizers = _tokenizers(card, path)
-    with ExitStack() as files:
+    with ExitStack() as files:  # which takes them in the other order: where the ONNX file is, its tokenisers are
+        files.enter_context(writing(path)).write_bytes(content)
         for place, text in tokenizers.items():
             files.enter_context(writing(place)).write_text(text, encoding="utf-8")
-        files.enter_context(writing(path)).write_bytes(content)
     return Written(path, tuple(tokenizers), card, verified)
 
 
-def _verified_graph(model: Model, path: Path, version: str, seed: int) -> tuple[Any, Card, Verified]:
+def _verified_graph(
+    model: Model, path: Path, version: str, seed: int, tell: Callable[[str], None]
+) -> tuple[Any, Card, Verified]:
     """A graph that takes texts of any length, else one that takes those of the training's length."""
     example = _example(model)
     free = [name for name, t in example.items() if _is_text(model, name) and t.dim() == 2]
     for lengths in (free, []) if free else ([],):
+        what = "texts of any length" if lengths else "texts of one length" if free else "rows"
+        tell(f"following {what} through the network, which takes some seconds")
         try:
-            traced = trace(model, example, lengths)
-            graph, ports, output = _on_rows(model, traced)
+            graph, ports = _on_rows(model, trace(model, example, lengths))
+            output = graph.graph.output[0].name
             card = Card(
                 version=version,
                 spec=model.spec,
@@ -81,7 +94,9 @@ def _verified_graph(model: Model, path: Path, version: str, seed: int) -> tuple[
                 margin=model.margin,
                 ports=tuple(ports),
                 output=output,
+                further=add_further(graph, model.target, model.margin),
             )
+            tell("comparing the graph's answers with the model's")
             exported = Exported.of(_with_card(graph, card), card, str(path))
             return graph, card, verify(model, exported, seed)
         except NetwrightError as error:
@@ -104,7 +119,7 @@ def _is_text(model: Model, tensor: str) -> bool:
     return model.encoder is not None or any(tensor in field.tensors for field in model.spec.texts)
 
 
-def _on_rows(model: Model, graph: Any) -> tuple[Any, list[Port], str]:
+def _on_rows(model: Model, graph: Any) -> tuple[Any, list[Port]]:
     return on_raw_columns(graph, model.spec) if model.encoder is None else on_own_tensors(graph)
 
 
