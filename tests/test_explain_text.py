@@ -20,6 +20,7 @@ from netwright.core.seed import numpy_generator
 from netwright.core.spec import FIRST_ID, InputSpec, TargetSpec
 from netwright.data.data import PARTS, Data
 from netwright.data.encode import fit_inputs, fit_target
+from netwright.data.fronts import TextVector
 from netwright.explain.drawn import drawn_rows
 from netwright.explain.entries import EXPLANATIONS
 from netwright.explain.permutation import permutation_importance
@@ -30,7 +31,7 @@ from netwright.model import Model, Subject, fit
 from netwright.nn.ensemble import Ensemble
 from netwright.nn.text import NgramBag
 from netwright.recipes.recipe import Recipe
-from netwright.recipes.templates import ngram_bag
+from netwright.recipes.templates import Fronted
 from netwright.report.pictures import sheet
 from netwright.train.settings import Training
 
@@ -273,36 +274,29 @@ def test_the_worth_of_an_ngram_is_shared_alike_among_its_tokens(length: int, lea
     assert found.sum() == pytest.approx(table.sum())
 
 
-@pytest.mark.parametrize("level", ["words", "chars"])
-def test_one_ngram_that_counts_lends_its_worth_to_its_own_tokens_only(level: str) -> None:
+@pytest.mark.parametrize(("level", "least", "n"), [("words", 1, 2), ("chars", 3, 3), ("chars", 2, 4)])
+def test_one_ngram_that_counts_lends_its_worth_to_its_own_tokens_only(level: str, least: int, n: int) -> None:
     data = data_of(frame_of(), "value")
     (field,) = data.spec.texts
-    net = ngram_bag(
-        data.spec,
-        data.target,
-        width=1,
-        buckets=1 << 16,
-        n_out=1,
-        words=2 * (level == "words"),
-        chars=3 * (level == "chars"),
-    ).eval()
-    (bag,) = [m for m in net.modules() if isinstance(m, NgramBag)]
-    row = data.block("test").x[field.tensors[level == "chars"]][:1]
-    length, n = int((row != 0).sum()), 2 if level == "words" else 3
-    numbers, _ = bag.grams(row[:, :length])
+    tensor = field.tensors[level == "chars"]
+    bag = NgramBag(
+        FIRST_ID + len(field.words if level == "words" else field.chars), 1, n=n, least=least, buckets=1 << 16
+    )
+    net = Fronted(TextVector(tensor, bag), nn.Linear(1, 1)).eval()
+    row = data.block("test").x[tensor][:1]
+    length = int((row != 0).sum())
+    numbers, there = bag.grams(row[:, :length])
     at = numbers.view(-1, length)[-1][1]  # the second of the longest n-grams
     with torch.no_grad():
         bag.table.weight.zero_()[at] = 1.0
-        net.body[1].weight.fill_(2.0)
+        net.body.weight.fill_(2.0)  # type: ignore[operator, union-attr]
     subject = Subject(model=Model(net, data.spec, data.target, SquaredError()), data=data)
     drawn = drawn_rows(subject, "token-gradients", 0, right=99, wrong=99)
-    i = list(drawn.rows).index(0)
-    worths, miss = worths_of(subject.need("model"), net, field, drawn, i, 8)
-    count = int((bag.grams(row)[1]).sum())
+    worths, miss = worths_of(subject.need("model"), net, field, drawn, list(drawn.rows).index(0), 8)
     expected = np.zeros(length)
-    expected[1 : 1 + n] = 2.0 / np.sqrt(count) / n
-    np.testing.assert_allclose(worths[level], expected, atol=1e-6)
-    assert miss < 1e-5
+    expected[1 : 1 + n] = 2.0 / np.sqrt(float(there.sum())) / n
+    np.testing.assert_allclose(worths[level], expected, atol=1e-6)  # type: ignore[index]
+    assert miss < 1e-5 and not any(m._forward_hooks for m in net.modules())
 
 
 def test_worths_are_laid_over_the_words_on_which_their_tokens_stand() -> None:
@@ -401,7 +395,7 @@ def test_in_a_table_only_the_asked_text_changes_and_pictures_are_not_read_again(
 
     subject = Subject(model=Model(Sum().eval(), data.spec, data.target, CrossEntropy()), data=data)
     calls: list[int] = []
-    subject.need("model").encode = lambda rows: calls.append(1)  # type: ignore[method-assign]
+    subject.need("model").encode = lambda rows: calls.append(1)
     found = ask("deletion", subject, rows=6)
     assert {heaviest(t) for t in shown(found)} <= {GLAD, SAD} and not calls
     assert all(w == 0 for t in shown(ask("deletion", subject, column="other")) for w in t.weights)
@@ -420,7 +414,7 @@ def test_words_and_characters_of_a_column_are_shuffled_together() -> None:
 
     target = TargetSpec(name="y", task="binary", classes=("no", "yes"), priors=(0.5, 0.5))
     frame = pl.DataFrame({"text": texts, "y": ["yes"] * 80})
-    data = Data(frame, spec, target, {part: np.arange(80) for part in PARTS})  # type: ignore[arg-type]
+    data = Data(frame, spec, target, {part: np.arange(80) for part in PARTS})
     model = Model(Agree().eval(), spec, target, CrossEntropy())
     assert (model.predict_encoded(data.block("test").x)[:, 1] > 0.5).all()
     found = permutation_importance(Subject(model=model, data=data))
