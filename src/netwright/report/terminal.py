@@ -215,8 +215,8 @@ def _print_finding(finding: Finding, console: Console) -> None:
         _print_table(table, console)
     for figure in finding.figures:
         if figure.kind in ("pictures", "tokens"):
-            words = Text(_safe(console, f"seen in a report (--report FILE.html): {in_words(figure)}"), style="dim")
-            console.print(Padding(words, (0, 0, 0, 2), expand=False))
+            seen = f"seen in a report (--report FILE.html): {in_words(figure)}"
+            console.print(Padding(Text(_safe(console, seen), style="dim"), (0, 0, 0, 2), expand=False))
     parts = [finding.probe, finding.reference, duration(finding.seconds) if finding.seconds else ""]
     console.print(
         Padding(Text(_safe(console, ", ".join(p for p in parts if p)), style="dim"), (0, 0, 1, 2), expand=False)
