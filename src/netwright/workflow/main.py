@@ -87,7 +87,7 @@ def run(
         GateError: a gating check failed; the report is written all the same.
         TrainingError: the training diverged, or ran out of time with nothing usable.
     """
-    is_path = isinstance(data, str | os.PathLike)
+    began, is_path = time.monotonic(), isinstance(data, str | os.PathLike)
     given = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target or "", **settings)
     frame = None if is_path else from_any(data)
     seen = read(given, listener) if frame is None else Look(frame, (), "frame")
@@ -111,7 +111,7 @@ def run(
     if replayed is not None:
         created.plan = replayed
         write_json(folder / "plan.json", created.plan)
-    return _execute(Job(created, asked, time.monotonic() + asked.seconds, looked=looked, data=rows))
+    return _execute(Job(created, asked, began + asked.seconds, looked=looked, data=rows))
 
 
 def resume(folder: str | Path, *, listener: Listener | None = None) -> Result:
