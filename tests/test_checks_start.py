@@ -601,7 +601,7 @@ def test_all_start_checks_and_explanations_work_on_a_keras_model(monkeypatch: py
     before = [w.copy() for w in net.get_weights()]
     found = {name: CHECKS[name].load()(subject, budget_seconds=60, seed=0).verdict for name in START}
     assert set(found.values()) <= {"pass", "info"}, found
-    for entry in EXPLANATIONS.values():
+    for entry in (e for e in EXPLANATIONS.values() if "vector" in e.kinds):
         finding = entry.load()(subject, budget_seconds=60, seed=0)
         assert any(str(row[0]) == "x[0]" for table in finding.tables for row in table.rows)
     assert all((now == then).all() for now, then in zip(net.get_weights(), before, strict=True))
