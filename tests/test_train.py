@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,23 @@ def same_bits(one: list[Tensor], two: list[Tensor]) -> bool:
 # --- against a loop by hand -------------------------------------------------------------------------------------------
 
 
+REFERENCES: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, foreach=False, fused=False),
+    "adam": partial(torch.optim.Adam, foreach=False, fused=False),
+    "sgd": partial(torch.optim.SGD, momentum=0.9, foreach=False, fused=False),
+    "nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True, foreach=False, fused=False),
+    "plain-sgd": partial(torch.optim.SGD, foreach=False, fused=False),
+    "rmsprop": partial(torch.optim.RMSprop, foreach=False),
+    "adagrad": partial(torch.optim.Adagrad, foreach=False, fused=False),
+    "adadelta": partial(torch.optim.Adadelta, foreach=False),
+    "adamax": partial(torch.optim.Adamax, foreach=False),
+    "nadam": partial(torch.optim.NAdam, decoupled_weight_decay=True, foreach=False),
+    "radam": partial(torch.optim.RAdam, decoupled_weight_decay=True, foreach=False),
+    "adafactor": partial(torch.optim.Adafactor, foreach=False),
+    "asgd": partial(torch.optim.ASGD, foreach=False),
+}
+
+
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_the_loop_equals_one_written_by_hand_for_twenty_steps(optimizer: str) -> None:
     settings = Training(
@@ -80,10 +98,7 @@ def test_the_loop_equals_one_written_by_hand_for_twenty_steps(optimizer: str) ->
         {"params": [first.weight, last.weight], "weight_decay": 0.1},
         {"params": [first.bias, norm.weight, norm.bias, last.bias], "weight_decay": 0.0},
     ]
-    stepper: torch.optim.Optimizer = {
-        "adamw": lambda: torch.optim.AdamW(groups, foreach=False, fused=False),
-        "sgd": lambda: torch.optim.SGD(groups, momentum=0.9, foreach=False, fused=False),
-    }[optimizer]()
+    stepper = REFERENCES[optimizer](groups)
     assert block.y is not None
     step, losses = 0, []
     hand.train()
@@ -109,19 +124,13 @@ def test_the_loop_equals_one_written_by_hand_for_twenty_steps(optimizer: str) ->
     assert state.history.column("train_loss") == pytest.approx(means.tolist(), rel=1e-5)
 
 
-REFERENCES: dict[str, Any] = {
-    "adamw": lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.3, foreach=False, fused=False),
-    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.3, momentum=0.9, foreach=False, fused=False),
-}
-
-
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_ten_steps_of_an_optimiser_equal_torch_s(name: str) -> None:
     torch.manual_seed(0)
     layer = nn.Linear(3, 2, bias=False)
     reference = nn.Parameter(layer.weight.detach().clone())
     ours = optim.build(layer, Training(optimizer=name, learning_rate=0.1, weight_decay=0.3))
-    theirs = REFERENCES[name]([reference])
+    theirs = REFERENCES[name]([{"params": [reference], "lr": 0.1, "weight_decay": 0.3}])
     for step in range(10):
         gradient = torch.randn(2, 3, generator=torch.Generator().manual_seed(step))
         layer.weight.grad, reference.grad = gradient.clone(), gradient.clone()
@@ -147,11 +156,17 @@ def test_only_matrices_of_linear_and_convolutional_maps_decay() -> None:
 
 
 @pytest.mark.parametrize("name", list(SCHEDULES))
+@given(p=st.floats(0, 1), cycles=st.integers(1, 9), every=st.integers(1, 9), epochs=st.integers(1, 50))
+def test_a_schedule_stays_in_zero_to_one(name: str, p: float, cycles: int, every: int, epochs: int) -> None:
+    settings = Training(epochs=epochs, schedule=name, cycles=cycles, halve_every=every)  # type: ignore[arg-type]
+    assert 0 <= SCHEDULES[name].load()(p, settings) <= 1
+
+
+@pytest.mark.parametrize("name", ["constant", "cosine", "step"])
 @given(p=st.floats(0, 1), q=st.floats(0, 1))
-def test_a_schedule_stays_in_zero_to_one_and_never_rises(name: str, p: float, q: float) -> None:
-    shape = SCHEDULES[name].load()
-    low, high = sorted((p, q))
-    assert 0 <= shape(high) <= shape(low) <= 1 and shape(0.0) == 1
+def test_a_schedule_without_cycles_starts_at_one_and_never_rises(name: str, p: float, q: float) -> None:
+    shape, (low, high) = SCHEDULES[name].load(), sorted((p, q))
+    assert shape(high, Training()) <= shape(low, Training()) and shape(0.0, Training()) == 1
 
 
 @given(st.integers(1, 300), st.integers(0, 400), st.sampled_from(list(SCHEDULES)), st.floats(1e-6, 10), st.data())
@@ -160,8 +175,41 @@ def test_a_rate_is_positive_and_at_most_the_peak(
 ) -> None:
     settings = Training(learning_rate=peak, schedule=schedule, warmup=warmup)
     rate = optim.rate_at(data.draw(st.integers(0, total - 1)), total, settings)
-    assert 0 < rate <= peak
-    assert optim.rate_at(0, total, settings) == pytest.approx(peak / (warmup + 1))
+    assert 0 < rate <= peak * (1 + 1e-12)
+    start = peak / 25 if schedule == "one-cycle" else peak / (warmup + 1)
+    assert optim.rate_at(0, total, settings) == pytest.approx(start)
+
+
+def torch_rates(scheduler: Callable[[torch.optim.Optimizer], Any], steps: int) -> list[float]:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    shape, found = scheduler(optimizer), []
+    for _ in range(steps):
+        found.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        shape.step()
+    return found
+
+
+def our_rates(steps: int, **settings: Any) -> list[float]:
+    return [optim.rate_at(k, steps, Training(learning_rate=1.0, warmup=0, **settings)) for k in range(steps)]
+
+
+def test_the_step_schedule_equals_torch_s_step_by_step() -> None:
+    lr = torch.optim.lr_scheduler
+    theirs = torch_rates(lambda o: lr.StepLR(o, step_size=3 * 7, gamma=0.5), 10 * 7)
+    assert our_rates(10 * 7, schedule="step", epochs=10, halve_every=3) == pytest.approx(theirs)
+
+
+def test_cycles_restart_as_torch_s_warm_restarts_do() -> None:
+    lr = torch.optim.lr_scheduler
+    theirs = torch_rates(lambda o: lr.CosineAnnealingWarmRestarts(o, T_0=25), 100)
+    assert our_rates(100, schedule="multi-cycle", cycles=4) == pytest.approx(theirs, abs=1e-9)
+
+
+def test_one_cycle_follows_torch_s_up_to_a_step() -> None:
+    lr = torch.optim.lr_scheduler
+    theirs = torch_rates(lambda o: lr.OneCycleLR(o, max_lr=1.0, total_steps=1001, cycle_momentum=False), 1000)
+    assert our_rates(1000, schedule="one-cycle") == pytest.approx(theirs, abs=0.01)
 
 
 # --- objectives -------------------------------------------------------------------------------------------------------

@@ -56,6 +56,18 @@ EVERYTHING: dict[str, tuple[Recipe, dict[str, Any]]] = {
         {},
     ),
     "batch norm of a user's own": (CUSTOM.with_training(average=0.5), {"template": with_batch_norm}),
+    **{
+        f"{optimizer}, {schedule}": (
+            NAMED.with_training(optimizer=optimizer, schedule=schedule, halve_every=1, cycles=2),
+            {},
+        )
+        for optimizer, schedule in (
+            ("adafactor", "step"),
+            ("asgd", "one-cycle"),
+            ("nadam", "multi-cycle"),
+            ("adagrad", "step"),
+        )
+    },
     "no clipping, weight decay": (NAMED.with_training(clip_norm=None, weight_decay=0.3), {"watch_train": True}),
 }
 

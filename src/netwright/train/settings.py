@@ -19,8 +19,11 @@ class Training(Frozen):
         optimizer: an entry of OPTIMIZERS.
         learning_rate: the peak of the schedule.
         schedule: an entry of SCHEDULES.
-        warmup: steps over which the rate rises linearly.
-        weight_decay: decoupled decay of weight matrices (biases, norms and embeddings are left alone).
+        halve_every: epochs after which the schedule "step" halves the rate.
+        cycles: falls of the schedule "multi-cycle".
+        warmup: steps over which the rate rises linearly ("one-cycle" has its own rise).
+        weight_decay: decay of weight matrices (biases, norms and embeddings are left alone); decoupled from the gradient in
+            "adamw", "nadam", "radam" and "adafactor", added to it in the others.
         clip_norm: largest gradient norm; None for no clipping.
         average: decay of the moving average of weights; None for none.
         patience: epochs without a better validation metric after which to stop; None never stops early.
@@ -33,7 +36,9 @@ class Training(Frozen):
     batch_size: int = Field(default=256, ge=1)
     optimizer: str = "adamw"
     learning_rate: float = Field(default=2e-3, gt=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Literal["constant", "cosine", "one-cycle", "step", "multi-cycle"] = "cosine"
+    halve_every: int = Field(default=3, ge=1)
+    cycles: int = Field(default=4, ge=1)
     warmup: int = Field(default=50, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip_norm: float | None = Field(default=1.0, gt=0)
