@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from netwright.core.finding import Finding, Table
 from netwright.losses.metrics import greater_is_better, score
-from netwright.nn.ensemble import Ensemble
+from netwright.model import ensemble_of
 from netwright.recipes.recipe import member_seed
 from netwright.workflow.bench import Trial, Workbench
 
@@ -30,10 +30,10 @@ def average_members(bench: Workbench, best: Trial, epochs: int, epoch_seconds: f
             break
         what = f"member {k + 1} of the ensemble"
         members.append(bench.train(f"member-{k}", what, best.recipe, epoch_seconds * each, member_seed(bench.seed, k)))
-    recipe = best.recipe.model_copy(update={"members": len(members)})
-    module = Ensemble(m.model.module for m in members).eval()
-    together = replace(best, change=f"{len(members)} networks averaged", recipe=recipe)
-    together = replace(together, model=replace(best.model, module=module, recipe=recipe))
+    model = ensemble_of([m.model for m in members])
+    together = replace(
+        best, change=f"{len(members)} networks averaged", recipe=model.recipe or best.recipe, model=model
+    )
     data, valid = bench.data, bench.data.block("valid")
     weight = None if valid.weight is None else valid.weight.double().numpy()
     value = score(bench.metric, data.y("valid"), together.model.predict_encoded(valid.x), weight)
