@@ -57,6 +57,9 @@ class Workbench:
 
     def train(self, name: str, change: str, recipe: Recipe, seconds: float, seed: int | None = None) -> Trial:
         """Train one candidate, stored under its name, so that it is never trained twice; `seed` where it is not the job's."""
+        self.tell(
+            "training", stage=name, change=change, metric=self.metric, recipe=recipe.resolved().model_dump(mode="json")
+        )
         speed = self._speed(recipe)
         report = Report(
             lambda row: self.tell("epoch", stage=name, **row, **speed.row),
