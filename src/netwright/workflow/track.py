@@ -85,7 +85,8 @@ def _opened(run: Run, name: Tracker) -> Receiver:
         return Receiver(run.folder, WRITERS[name](run.folder))
     except Exception as error:
         raise SetupError(
-            f"--track {name} cannot begin: {_line(error)}; mend that, or leave --track {name} out"
+            f"--track {name} cannot begin: {_line(error)}; mend that and go on with: netwright resume {run.folder}, "
+            f"or start another run without --track {name}"
         ) from error
 
 
