@@ -127,6 +127,15 @@ def run(
         bool, typer.Option("--force", help="Go on where a failed check would stop the run. By default off.")
     ] = False,
     fail_on: FailOn = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Write the curves of every training, the settings and the scores for 'tensorboard' (into FOLDER/tensorboard) or "
+            "'mlflow' (to MLFLOW_TRACKING_URI, or else FOLDER/mlflow.db) as well. May be repeated. By default for neither; needs "
+            "pip install 'netwright[track]'.",
+        ),
+    ] = None,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -178,6 +187,7 @@ def run(
         "split_column": split_column,
         "quick": quick,
         "force": force,
+        "track": _trackers(track or []),
     }
     gate = _gate(fail_on)
     if plan is not None:
@@ -277,6 +287,20 @@ def _task(task: str | None) -> str | None:
     from netwright.core.spec import Task
 
     return _one_of(task, f"--task {task}", "task", get_args(Task))
+
+
+def _trackers(names: list[str]) -> tuple[str, ...]:
+    """Those asked for, once each.
+
+    Raises:
+        SetupError: what one of them needs is not installed.
+    """
+    from netwright.workflow.track import MODULES, require
+
+    for name in names:
+        _one_of(name, f"--track {name}", "writer", MODULES)
+    require(names)
+    return tuple(dict.fromkeys(names))
 
 
 def _kinds(pairs: list[str]) -> dict[str, str]:

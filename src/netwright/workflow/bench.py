@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from netwright.data.data import Data
 from netwright.losses.metrics import greater_is_better
 from netwright.model import Model, fit
 from netwright.recipes.recipe import Recipe
 from netwright.train.hooks import Clock, Report
-from netwright.train.state import History
+from netwright.train.measure import Throughput, operations_of_step
+from netwright.train.state import History, State
 
 Tell = Callable[..., None]
 
@@ -54,8 +57,12 @@ class Workbench:
 
     def train(self, name: str, change: str, recipe: Recipe, seconds: float, seed: int | None = None) -> Trial:
         """Train one candidate, stored under its name, so that it is never trained twice; `seed` where it is not the job's."""
+        self.tell(
+            "training", stage=name, change=change, metric=self.metric, recipe=recipe.resolved().model_dump(mode="json")
+        )
+        speed = self._speed(recipe)
         report = Report(
-            lambda row: self.tell("epoch", stage=name, **row),
+            lambda row: self.tell("epoch", stage=name, **row, **speed.row),
             lambda done, total: self.tell("progress", step="train", done=done, total=total, text=f"{name}: {change}"),
         )
         model, state = fit(
@@ -63,10 +70,21 @@ class Workbench:
             self.data,
             seed=self.seed if seed is None else seed,
             metric=self.metric,
-            hooks=[report, self.clock(name, seconds)],
+            hooks=[speed, report, self.clock(name, seconds)],
             checkpoint=self.folder / f"{name}.safetensors",
         )
         best = state.values.get("best")
         sign = -1.0 if greater_is_better(self.metric) else 1.0
         value, epoch = (sign * best[0], best[1]) if best else (math.nan, 0)
         return Trial(name, change, recipe, model, value, epoch, state.stop)
+
+    def _speed(self, recipe: Recipe) -> Throughput:
+        """What measures a training by this recipe; the first batch is what its steps are counted on."""
+        source = self.data.block("train")
+        objective = recipe.make_objective(recipe.make_loss(self.data.target))
+
+        def count(state: State) -> int | None:
+            first = source.take(torch.arange(min(state.settings.batch_size, len(source))))
+            return operations_of_step(state.net, objective, first)
+
+        return Throughput(len(source), count)

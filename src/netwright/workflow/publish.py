@@ -196,12 +196,13 @@ def commands(folder: Path, settings: Settings, found: Summary | None) -> tuple[s
     """Command lines that repeat the run, use its model, and follow its advice."""
     words = ["netwright", "run", settings.data, "--target", settings.target]
     for field, value in settings.model_dump(
-        exclude_defaults=True, exclude={"data", "target", "kinds", "drop", "skip"}
+        exclude_defaults=True, exclude={"data", "target", "kinds", "drop", "skip", "track"}
     ).items():
         flag = "--" + field.replace("_", "-")
         words += [flag] if value is True else [flag, str(value)]
     words += [w for k, v in settings.kinds.items() for w in ("--kind", f"{k}={v}")]
     words += [w for c in settings.drop for w in ("--drop", c)] + [w for s in settings.skip for w in ("--skip", s)]
+    words += [w for t in settings.track for w in ("--track", t)]
     lines = [
         shlex.join([*words, "--plan", str(folder / "plan.json")]),
         shlex.join(["netwright", "predict", str(folder), new_rows(settings)]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from netwright.core.frozen import Frozen
 from netwright.core.spec import ColumnKind, Task
 
 STEPS = ("look", "split", "baselines", "design", "check", "train", "compare", "attack", "explain", "report")
+Tracker = Literal["tensorboard", "mlflow"]
 SKIPPABLE = ("baselines", "check", "attack", "explain")
 
 
@@ -30,6 +31,7 @@ class Settings(Frozen):
         skip: steps to leave out.
         quick: a small budget, the same steps.
         force: go on after a failed gate.
+        track: where the curves of all trainings go as well; needs the extra `track`.
     """
 
     data: str
@@ -46,6 +48,7 @@ class Settings(Frozen):
     skip: tuple[str, ...] = ()
     quick: bool = False
     force: bool = False
+    track: tuple[Tracker, ...] = ()
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:

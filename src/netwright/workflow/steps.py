@@ -127,7 +127,8 @@ def design(job: Job, done: bool) -> list[Finding]:
     job.recipe, job.reason = choose(data.spec, data.target, len(data.split["train"]))
     net = job.recipe.build(data.spec, data.target, job.settings.seed)
     parameters = sum(p.numel() for p in net.parameters())
-    write_text(job.run.folder / "recipe.json", job.recipe.model_dump_json(indent=1))
+    if not done:  # else it may be that of the trained network by now
+        write_text(job.run.folder / "recipe.json", job.recipe.model_dump_json(indent=1))
     return [
         Finding(
             probe="design",
