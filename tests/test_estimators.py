@@ -223,7 +223,9 @@ def test_class_weights_move_the_line_between_classes() -> None:
     share = {name: (net.predict(x) == "rare").mean() for name, net in found.items()}
     assert share["balanced"] == share["dict"] > share["none"] + 0.1
     assert found["balanced"].model_.target.priors == pytest.approx((0.5, 0.5))
-    by_sample = Classifier(epochs=60, **QUICK | {"random_state": 1}).fit(x, y, sample_weight=np.where(y == "rare", 9.0, 1.0))
+    by_sample = Classifier(epochs=60, **QUICK | {"random_state": 1}).fit(
+        x, y, sample_weight=np.where(y == "rare", 9.0, 1.0)
+    )
     np.testing.assert_allclose(by_sample.predict_proba(x), found["dict"].predict_proba(x))
     with pytest.raises(ValueError, match="class_weight"):
         Classifier(class_weight="fair").fit(x, y)

@@ -101,7 +101,7 @@ def _taken(block: Block, index: Tensor) -> tuple[Mapping[str, Tensor], Tensor | 
 
 
 def stacked(members: list[Member], block: Block, *hooks: Quiet) -> tuple[Stack, State]:
-    stack = Stack(members, block.x, slower=True)
+    stack = Stack(members, block.take(torch.arange(8)).x, slower=True)
     return stack, train(stack, OBJECTIVE, block, members[0].settings, seed=members[0].seed, hooks=hooks)
 
 

@@ -372,8 +372,12 @@ class Clock(Quiet):
             state.values["stopped_by_clock"] = state.step
 
 
+def _mean(value: Any) -> Any:
+    return float(np.mean(value)) if isinstance(value, list) else value
+
+
 class Report(Quiet):
-    """Passes each epoch's row, and now and then the step, to a function."""
+    """Passes each epoch's row (of a stack the means over its members), and now and then the step, to a function."""
 
     def __init__(
         self, on_row: Callable[[dict[str, Any]], None], on_progress: Callable[[int, int], None] | None = None
@@ -389,4 +393,4 @@ class Report(Quiet):
 
     def on_epoch(self, state: State) -> None:
         """Every row."""
-        self.on_row(dict(state.row))
+        self.on_row({name: _mean(value) for name, value in state.row.items()})

@@ -111,7 +111,8 @@ def train_members(
             raise Unstackable("there is but one")
         if isinstance(source, Streaming) or not isinstance(source, Block):
             raise Unstackable("their rows do not lie in memory")
-        stack = Stack(members, {name: tensor[:64] for name, tensor in source.x.items()})
+        size = min(members[0].settings.batch_size, len(source)) // members[0].settings.accumulate
+        stack = Stack(members, {name: tensor[:size] for name, tensor in source.x.items()})
     except Unstackable as why:
         return train_in_turn(members, objective, source, judge, hooks, checkpoint), str(why)
     settings = members[0].settings

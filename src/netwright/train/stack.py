@@ -19,9 +19,6 @@ from netwright.train.graph import traced
 from netwright.train.settings import Training
 from netwright.train.weights import BY_SHAPE
 
-_PROBED = 8
-"""Rows on which a stack is compared with its members alone."""
-
 
 class Unstackable(Exception):
     """Why networks cannot be trained as one computation: the words behind "because"."""
@@ -56,7 +53,7 @@ class Stack(nn.Module):
     Networks may have layers of different widths: smaller ones are padded with zeros, which stay zeros.
 
     Args:
-        members: networks with equal modules. x: some rows, on which the stack is compared with the networks alone.
+        members: networks with equal modules. x: a batch of rows, on which the stack is compared with the networks alone.
         slower: stack also what takes longer side by side than in turn.
 
     Raises:
@@ -125,7 +122,6 @@ class Stack(nn.Module):
     @torch.no_grad()
     def _compare(self, x: Inputs) -> None:
         """Raise where the stack gives other numbers than its members on some rows, with masks and without."""
-        x = {name: tensor[:_PROBED] for name, tensor in x.items()}
         all_x = {name: torch.cat([tensor] * len(self)) for name, tensor in x.items()}
         before = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
         for training in (True, False):
@@ -157,7 +153,9 @@ class Stack(nn.Module):
         own: dict[str, Tensor] = dict(self.net.named_parameters())
         own |= {name: buffer for name, buffer in self.net.named_buffers() if name in self.stacked}
         keys = present_key()
-        seen = (self.training, keys is None, *((name, t.shape, t.dtype) for name, t in each.items()))
+        if not self.training or keys is None:  # now and then, and of many sizes: tracing would take longer
+            return self._side_by_side(own, each, keys).flatten(0, 1)
+        seen = tuple((name, t.shape, t.dtype) for name, t in each.items())
         if seen not in self._graphs:  # tracing runs it once, which must leave running statistics as they are
             copies = {n: t.clone() if n in self.stacked else t for n, t in own.items()}
             self._graphs[seen] = traced(self._side_by_side, copies, each, keys)
