@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -82,3 +82,12 @@ class Block:
 def whole(source: Source) -> Batch:
     """All rows of a source as one batch."""
     return source.take(torch.arange(len(source)))
+
+
+@runtime_checkable
+class Streaming(Source, Protocol):
+    """A source that gives batches in its own order, where rows are too many to be taken at random."""
+
+    def batches(self, *, seed: int, epoch: int, size: int, first: int) -> Iterator[Batch]:
+        """The batches of one epoch from number `first` on: len(self) // size of `size` rows each, in an order that depends on
+        (seed, epoch) alone."""
