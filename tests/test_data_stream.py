@@ -216,6 +216,18 @@ def test_a_stream_of_text_has_blocks_of_bounded_size(tmp_path: Path, monkeypatch
     assert len(set(rows_of(source.batches(seed=0, epoch=0, size=1)).tolist())) == len(source)
 
 
+def test_rows_whose_number_to_predict_is_none_are_left_out(tmp_path: Path) -> None:
+    values = [float("nan") if i % 10 == 0 else float("inf") if i % 10 == 1 else float(i) for i in range(500)]
+    frame = pl.DataFrame({"x": np.arange(500.0), "y": values})
+    frame.write_parquet(tmp_path / "n.parquet")
+    known = settled(frame)[0].drop_nulls()
+    spec, target = fit_inputs(known, {"x": "number"}), fit_target(known["y"], "number")
+    source = ParquetStream(ParquetTable(tmp_path / "n.parquet"), PartRule("y", 0, 0.0, 0.0), spec, target)
+    whole = source.take(torch.arange(len(source)))
+    assert whole.y is not None and len(source) == 400
+    assert torch.equal(whole.y, whole.x["numbers"][:, 0]) and torch.isfinite(whole.y).all()
+
+
 def threads() -> int:
     return sum(t.name == "parquet stream" for t in threading.enumerate())
 
