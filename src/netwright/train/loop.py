@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from netwright.core.errors import TrainingError
 from netwright.core.seed import derive, generator
-from netwright.data.batch import Source
+from netwright.data.batch import Batch, Source, Streaming
 from netwright.train import optim
 from netwright.train.checkpoint import load_checkpoint
 from netwright.train.objectives import Objective
@@ -63,9 +63,7 @@ def train(
         while state.epoch < settings.epochs and not state.stop:
             net.train()
             began, first = time.monotonic(), state.step - state.epoch * state.steps_per_epoch
-            order = torch.randperm(len(source), generator=generator(seed, "order", state.epoch))
-            for k in range(first, state.steps_per_epoch):
-                batch = source.take(order[k * batch_size : (k + 1) * batch_size])
+            for batch in _batches(source, seed, state.epoch, batch_size, first):
                 torch.manual_seed(derive(seed, "step", state.step))
                 rng.manual_seed(derive(seed, "objective", state.step))
                 rate = optim.rate_at(state.step, state.total_steps, settings)
@@ -88,6 +86,16 @@ def train(
             hook.on_end(state)
     net.eval()
     return state
+
+
+def _batches(source: Source, seed: int, epoch: int, size: int, first: int) -> Iterator[Batch]:
+    """The batches of one epoch from number `first` on."""
+    if isinstance(source, Streaming):
+        yield from source.batches(seed=seed, epoch=epoch, size=size, first=first)
+        return
+    order = torch.randperm(len(source), generator=generator(seed, "order", epoch))
+    for k in range(first, max(1, len(source) // size)):
+        yield source.take(order[k * size : (k + 1) * size])
 
 
 def _update(state: State, player: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
