@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -275,6 +277,11 @@ def test_an_exception_of_the_reader_ends_the_thread(path: Path) -> None:
         for _ in a_stream(path).batches(seed=0, epoch=0, size=8):
             raise KeyboardInterrupt
     assert threads() == 0
+
+
+def test_a_program_that_ends_while_it_reads_does_end() -> None:
+    program = "from itertools import count; from netwright.data.ahead import ahead; a = ahead(count()); next(a); raise SystemExit(7)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 7
 
 
 def test_no_more_than_the_given_number_of_items_are_made_ahead() -> None:
