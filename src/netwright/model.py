@@ -425,7 +425,7 @@ def fit(
     chain += [KeepBest(metric, settings.patience)]
     chain += [StopAtError(settings.stop_error)] if settings.stop_error is not None else []
     chain += [*hooks, *([Checkpoint(checkpoint)] if checkpoint else [])]
-    state = train(net, objective, data.block("train"), settings, seed=seed, hooks=chain, checkpoint=checkpoint)
+    state = train(net, objective, data.source, settings, seed=seed, hooks=chain, checkpoint=checkpoint)
     set_weights(net, state.group("best") or handed_out(state))
     model = Model(net.eval(), data.spec, data.target, loss, recipe, state.history, data.fingerprint)
     return model, state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import polars as pl
 
 from netwright.core.errors import DataError, SetupError
 from netwright.data.cells import counted
-from netwright.data.raw import FORMATS
+from netwright.data.raw import FORMATS, check_path
 
 
 def is_parquet(path: Path) -> bool:
@@ -93,6 +94,7 @@ class ParquetTable:
         return frame
 
     def _schema(self, file: Path) -> dict[str, pl.DataType]:
+        check_path(file, limit=sys.maxsize)
         try:
             with file.open("rb") as opened:
                 if opened.read(4) != b"PAR1":

@@ -14,6 +14,15 @@ STEPS = ("look", "split", "baselines", "design", "check", "train", "compare", "a
 SKIPPABLE = ("baselines", "check", "attack", "explain")
 
 
+class Streamed(Frozen):
+    """Where the rows are of which a run's data is a sample, and how their parts are told (see `data.parts.PartRule`)."""
+
+    path: str
+    valid: float
+    test: float
+    split_column: str | None = None
+
+
 class Settings(Frozen):
     """Settings of a run.
 
@@ -30,6 +39,8 @@ class Settings(Frozen):
         skip: steps to leave out.
         quick: a small budget, the same steps.
         force: go on after a failed gate.
+        stream: leave the rows of a Parquet table on disk; None where they take more than a quarter of the memory.
+        streamed: set by the run where they do: `data` is then a sample.
     """
 
     data: str
@@ -46,6 +57,8 @@ class Settings(Frozen):
     skip: tuple[str, ...] = ()
     quick: bool = False
     force: bool = False
+    stream: bool | None = None
+    streamed: Streamed | None = None
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
@@ -61,6 +74,11 @@ class Settings(Frozen):
         if self.target and self.target in self.drop:
             raise ValueError(f"--drop {self.target}: the target cannot be dropped")
         return self
+
+    @property
+    def given(self) -> str:
+        """Path of the data as the user gave it."""
+        return self.streamed.path if self.streamed else self.data
 
     @property
     def seconds(self) -> float:
