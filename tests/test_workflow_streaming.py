@@ -30,6 +30,7 @@ PLAN = {
     "memorise": {"threads": 1, "epoch_seconds": 0.05, "epochs": 3},
     "regularise": {"threads": 1, "epoch_seconds": 0.05, "epochs": 10},
     "average_epochs": 0,
+    "seconds_per_baseline": 2.0,
     "stream": {"shards": 2, "epochs": 4, "epoch_seconds": 0.3},
     "learning_rate": 0.002,
 }
@@ -73,7 +74,7 @@ def whole(folder: Path, plan: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "draw", partial(draw, rows=600, held_out=900))
         out = tmp_path_factory.mktemp("runs") / "whole"
-        return run(folder, target="y", out=out, plan=plan, quick=True, stream=True, skip=SKIP)
+        return run(folder, target="y", out=out, plan=plan, minutes=10, stream=True, skip=SKIP)
 
 
 def finding(result: Result, probe: str) -> Any:
@@ -115,7 +116,7 @@ def test_a_streamed_run_that_was_interrupted_in_mid_epoch_ends_with_the_same_wei
 
     monkeypatch.setattr("netwright.train.hooks.Checkpoint.on_step", _store_often)
     with pytest.raises(Interrupted):
-        run(folder, target="y", out=tmp_path / "run", plan=plan, quick=True, stream=True, skip=SKIP, listener=kill)
+        run(folder, target="y", out=tmp_path / "run", plan=plan, minutes=10, stream=True, skip=SKIP, listener=kill)
     result = resume(tmp_path / "run")
     one, other = (load_file(r.folder / "model" / "weights.safetensors") for r in (result, whole))
     assert all((one[k] == other[k]).all() for k in other)
