@@ -77,6 +77,11 @@ class Job:
         shares = STREAM_SHARES if self.settings.streamed else shares
         return min(shares[share] * self.settings.seconds, left)
 
+    @property
+    def left(self) -> float:
+        """Seconds until all training must have ended; what is left then is for the steps after it."""
+        return self.deadline - RESERVE * self.settings.seconds - time.monotonic()
+
     def tell(self, event: str, **values: Any) -> None:
         """Progress goes to the listener only; everything else is an event of the run."""
         if event != "progress":
@@ -86,13 +91,12 @@ class Job:
 
     def clock(self, name: str, seconds: float) -> Clock:
         """The guard of a training that was planned to take `seconds`."""
-        limit = self.deadline - RESERVE * self.settings.seconds
-        return PlannedClock(self.run, name, min(limit, time.monotonic() + 1.5 * seconds + 5))
+        return PlannedClock(self.run, name, time.monotonic() + min(self.left, 1.5 * seconds + 5))
 
     def late(self, name: str) -> bool:
         """Whether there is no time to begin a training; once said it is part of the plan."""
         key = f"too_late_for/{name}"
-        if key not in self.run.plan and time.monotonic() < self.deadline - RESERVE * self.settings.seconds:
+        if key not in self.run.plan and self.left > 0:
             return False
         return bool(self.run.decide(key, lambda: True))
 

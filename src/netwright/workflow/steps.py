@@ -263,8 +263,12 @@ def _train_on_all_rows(job: Job, bench: Workbench, best: Trial, plan: StagePlan)
         len(job.rows.split["train"]),
         best.recipe.training.epochs,
     )
+
+    def seconds() -> float:  # with a margin, as epochs from disk may be slower than those in memory
+        return max(0.8 * min(job.seconds("stream"), job.left), 1.0)
+
     planned = job.run.decide(
-        "stream", lambda: plan_streaming(len(source), plan, n_sample, epochs, job.seconds("stream")).model_dump()
+        "stream", lambda: plan_streaming(len(source), plan, n_sample, epochs, seconds()).model_dump()
     )
     best, finding = train_on_stream(bench, source, best, StreamPlan.model_validate(planned))
     return best, [finding]

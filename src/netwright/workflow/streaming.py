@@ -96,7 +96,9 @@ def train_on_stream(bench: Workbench, source: ParquetStream, best: Trial, plan: 
         probe="train-on-all-rows",
         family="train",
         verdict="pass" if kept else "info",
-        title=f"trained on {source.n_rows:,} rows: validation {bench.metric} {trial.value:.4g}, on the sample {best.value:.4g}",
+        title="no time for one epoch on all rows"
+        if not trial.history.rows
+        else f"trained on {source.n_rows:,} rows: validation {bench.metric} {trial.value:.4g}, on the sample {best.value:.4g}",
         measured={
             "train_rows": source.n_rows,
             "rows_seen": len(trial.history.rows) * len(source),
