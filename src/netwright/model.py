@@ -409,7 +409,7 @@ def fit(
     fits = _Fits(data, metric, perturb, template, watch_train)
     recipe, member = fits.member(recipe, seed)
     objective, judge = fits.judged(recipe)
-    trained = train_one(member, objective, data.block("train"), judge, hooks, checkpoint)
+    trained = train_one(member, objective, data.source, judge, hooks, checkpoint)
     return fits.model(recipe, trained), trained.state
 
 

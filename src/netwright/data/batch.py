@@ -60,14 +60,6 @@ class Source(Protocol):
         """The rows `index` (int64, in that order)."""
 
 
-@runtime_checkable
-class Streaming(Source, Protocol):
-    """A source that cannot be taken from at random, but gives the batches of an epoch one after the other."""
-
-    def batches(self, *, seed: int, epoch: int, size: int, first: int) -> Iterator[Batch]:
-        """The epoch's batches of `size` rows from number `first` on, in an order that depends on (seed, epoch) alone."""
-
-
 @dataclass(frozen=True)
 class Block:
     """A source whose rows are tensors in memory.
@@ -120,3 +112,12 @@ def batches(source: Source, index: Tensor) -> Iterator[Batch]:
 def whole(source: Source) -> Batch:
     """All rows of a source as one batch."""
     return source.take(torch.arange(len(source)))
+
+
+@runtime_checkable
+class Streaming(Source, Protocol):
+    """A source that gives batches in its own order, where rows are too many to be taken at random."""
+
+    def batches(self, *, seed: int, epoch: int, size: int, first: int) -> Iterator[Batch]:
+        """The batches of one epoch from number `first` on: len(self) // size of `size` rows each, in an order that depends on
+        (seed, epoch) alone."""

@@ -24,6 +24,7 @@ from netwright.workflow.job import Job
 from netwright.workflow.plans import check_plan
 from netwright.workflow.prepare import completed, look_at, read, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
+from netwright.workflow.streaming import long_table, sampled
 from netwright.workflow.track import require, tracked
 
 
@@ -73,14 +74,14 @@ def run(
     """The main job: look, split, baselines, design, check, train in two stages, compare, attack, explain, report.
 
     Args:
-        data: path of a table (CSV, TSV, Parquet, JSON lines; .gz and .zst too), of a folder of images with one folder per class, or
-            of an .npz of images; or a pandas, polars or pyarrow frame.
+        data: path of a table (CSV, TSV, Parquet, JSON lines; .gz and .zst too), of a folder of Parquet files or of images with one
+            folder per class, or of an .npz of images; or a pandas, polars or pyarrow frame.
         target: the column to predict; None where the data say it, as images do.
         out: the run's folder; by default runs/<data>-<time>. An existing one is refused.
         listener: called with each event.
         plan: a `plan.json` of an earlier run of the same data, to be replayed instead of measuring anew.
         settings: see `netwright.workflow.settings.Settings` (minutes, metric, seed, kinds, drop, task, group, time, split_column,
-            skip, quick, force, track).
+            skip, quick, force, track, stream).
 
     Raises:
         UsageError: settings that contradict each other, or an existing folder.
@@ -93,7 +94,11 @@ def run(
     given = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target or "", **settings)
     require(given.track)
     frame = None if is_path else from_any(data)
-    seen = read(given, listener) if frame is None else Look(frame, (), "frame")
+    if is_path and (table := long_table(given)):
+        given, seen = sampled(given, table)
+        frame = seen.frame
+    else:
+        seen = read(given, listener) if frame is None else Look(frame, (), "frame")
     asked = completed(given, seen)
     looked = look_at(asked, seen)
     rows = split_and_encode(looked, asked)  # bad data, settings or plan are refused before a folder is made

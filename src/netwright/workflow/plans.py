@@ -21,6 +21,11 @@ from netwright.train.loop import train
 from netwright.train.precision import Precision, native_bfloat16
 from netwright.workflow.bench import Trial
 
+EPOCH_ROWS = 1_000_000
+"""Rows of an epoch over rows on disk, at most: after each the network is evaluated."""
+MIN_EPOCHS, MIN_ROWS = 4, 1000
+"""Evaluations of such a training, and rows of an epoch, at least."""
+
 
 class StagePlan(Frozen):
     """How much a stage may do: measured once, replayed ever after.
@@ -48,6 +53,14 @@ class TryPlan(Frozen):
     rows: int
     epochs: int
     trials: int
+
+
+class StreamPlan(Frozen):
+    """How the last training goes over rows on disk: an epoch is one of `shards` parts of a pass over all of them."""
+
+    shards: int
+    epochs: int
+    epoch_seconds: float
 
 
 def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
@@ -92,6 +105,24 @@ def plan_regularising(plan: StagePlan, first: Trial, seconds: float) -> StagePla
     return plan.model_copy(update={"epoch_seconds": round(epoch, 4), "epochs": epochs})
 
 
+def plan_streaming(n_rows: int, plan: StagePlan, n_sample: int, epochs: int, seconds: float) -> StreamPlan:
+    """As many passes over all rows as fit into `seconds`, at most `epochs`, going by the speed of the sample's epochs.
+
+    Args:
+        n_rows: training rows in all. plan: of the epochs over the `n_sample` of them that are in memory.
+
+    >>> stage = StagePlan(threads=1, epoch_seconds=2.0, epochs=9)
+    >>> plan_streaming(10_000_000, stage, 200_000, 50, 100.0)
+    StreamPlan(shards=10, epochs=10, epoch_seconds=10.0)
+    """
+    rate = n_sample / max(plan.epoch_seconds, 1e-6)
+    rows = min(n_rows, EPOCH_ROWS, max(int(rate * seconds / MIN_EPOCHS), MIN_ROWS))
+    shards = math.ceil(n_rows / rows)
+    each = n_rows / shards / rate
+    most = int(np.clip(seconds / each, 1, epochs * shards))
+    return StreamPlan(shards=shards, epochs=most, epoch_seconds=round(each, 4))
+
+
 def _step_seconds(recipe: Recipe, data: Data, threads: int, steps: int = 12) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -132,6 +163,7 @@ class PlanFile(Frozen):
     memorise: StagePlan | None = None
     regularise: StagePlan | None = None
     average_epochs: int | None = None
+    stream: StreamPlan | None = None
 
 
 def check_plan(plan: Any, path: str | Path) -> dict[str, Any]:

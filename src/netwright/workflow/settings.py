@@ -15,6 +15,15 @@ Tracker = Literal["tensorboard", "mlflow"]
 SKIPPABLE = ("baselines", "check", "attack", "explain")
 
 
+class Streamed(Frozen):
+    """Where the rows are of which a run's data is a sample, and how their parts are told (see `data.parts.PartRule`)."""
+
+    path: str
+    valid: float
+    test: float
+    split_column: str | None = None
+
+
 class Settings(Frozen):
     """Settings of a run.
 
@@ -32,6 +41,8 @@ class Settings(Frozen):
         quick: a small budget, the same steps.
         force: go on after a failed gate.
         track: where the curves of all trainings go as well; needs the extra `track`.
+        stream: leave the rows of a Parquet table on disk; None where they take more than a quarter of the memory.
+        streamed: set by the run where they do: `data` is then a sample.
     """
 
     data: str
@@ -49,6 +60,8 @@ class Settings(Frozen):
     quick: bool = False
     force: bool = False
     track: tuple[Tracker, ...] = ()
+    stream: bool | None = None
+    streamed: Streamed | None = None
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
@@ -64,6 +77,11 @@ class Settings(Frozen):
         if self.target and self.target in self.drop:
             raise ValueError(f"--drop {self.target}: the target cannot be dropped")
         return self
+
+    @property
+    def given(self) -> str:
+        """Path of the data as the user gave it."""
+        return self.streamed.path if self.streamed else self.data
 
     @property
     def seconds(self) -> float:

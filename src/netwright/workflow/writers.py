@@ -143,7 +143,9 @@ class MLflow:
     def there(self, stage: str) -> set[tuple[str, int]]:
         """Asked of the store."""
         run = self.runs.get(stage)
-        names = self.client.get_run(run).data.metrics if run else ()
+        if run is None:
+            return set()
+        names = self.client.get_run(run).data.metrics
         return {(name, metric.step) for name in names for metric in self.client.get_metric_history(run, name)}
 
     def training(self, stage: str, about: str, settings: Mapping[str, Value], metric: str) -> None:
