@@ -49,7 +49,7 @@ class Weights:
 
     def __init__(self, player: nn.Module, *settings: Training) -> None:
         self.settings, self.members = settings[0], len(settings)
-        self._merged: list[nn.Parameter] = []
+        self._merged: list[tuple[nn.Parameter, tuple[int, ...]]] = []  # with its strides before
         self._single: list[Tensor] = []
         self._flat: list[Tensor] = []  # gradients of merged tensors
         self.groups: list[Group] = []
@@ -70,6 +70,7 @@ class Weights:
         self._single += single
         if not small:
             return [*single]
+        self._merged += [(p, p.stride()) for p in small]
         flat = nn.Parameter(torch.cat([p.detach().reshape(1, -1) for p in small], 1))
         flat.grad = torch.zeros_like(flat)
         sizes = [p.numel() for p in small]
@@ -77,14 +78,13 @@ class Weights:
             small, torch.split(flat.data, sizes, 1), torch.split(flat.grad, sizes, 1), strict=True
         ):
             p.data, p.grad = weight.view(p.shape), gradient.view(p.shape)
-        self._merged += small
         self._flat.append(flat.grad)
         return [flat, *single]
 
     def release(self) -> None:
         """Make the parameters tensors of their own again."""
-        for p in self._merged:
-            p.data, p.grad = p.data.clone(), None
+        for p, strides in self._merged:
+            p.data, p.grad = torch.empty_strided(p.shape, strides, dtype=p.dtype, device=p.device).copy_(p.data), None
         for tensor in self._single:
             tensor.grad = None
 
