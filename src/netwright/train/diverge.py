@@ -48,7 +48,7 @@ class Retreat:
     @property
     def factor(self) -> float:
         """What the learning rate is multiplied with by now."""
-        return float(0.5 ** len(self.state.values.get("returns", [])))
+        return float(0.5 ** len(self.state.values.get("returns", ())))
 
     def remember(self) -> None:
         """The present state is good: it can be returned to."""
@@ -74,11 +74,17 @@ class Retreat:
                 f"{error}; lower the learning rate ({rate:g}; half and a fourth of it did not help) "
                 "or look for infinite or huge values among the inputs"
             ) from error
+        self.rewind()
+        s.values["returns"] = returns
+
+    def rewind(self) -> None:
+        """Return without a smaller rate."""
+        s = self.state
         s.net.load_state_dict(self._good["net"])
         for name, optimizer in s.optimizers.items():
             optimizer.load_state_dict(copy.deepcopy(self._good["optimizers"][name]))
         s.tensors = {k: v.clone() for k, v in self._good["tensors"].items()}
-        s.values = {**copy.deepcopy(self._good["values"]), "returns": returns}
+        s.values = {**copy.deepcopy(self._good["values"]), "returns": s.values.get("returns", [])}
         s.step, s.epoch, rows = self._good["at"]
         del s.history.rows[rows:]
 

@@ -16,6 +16,7 @@ from netwright.core.seed import derive
 from netwright.data.batch import Batch, Source, Streaming, batches
 from netwright.nn.masks import key_at, keyed, keyed_dropouts
 from netwright.train.checkpoint import load_checkpoint
+from netwright.train.compiled import Compiling
 from netwright.train.diverge import EVERY, NotFinite, Retreat, first_not_finite, stop_diverged
 from netwright.train.objectives import Objective
 from netwright.train.precision import computing
@@ -77,52 +78,60 @@ def train(
         with keyed(key_at(key, number)), computing(settings.precision):
             return objective.step(net, part, rng)[name].view(len(members), -1)
 
+    def eager(parts: list[Batch], rate: float) -> None:
+        for name, weights in players.items():
+            number = derive(seed, "step", state.step)
+            torch.default_generator.manual_seed(number)
+            rng.manual_seed(number + 1)
+            weights.zero()
+            losses = [0.0] * len(members)
+            for k, part in enumerate(parts):
+                means = prices(name, part, state.step * len(parts) + k).mean(1)
+                means.backward(share)  # type: ignore[no-untyped-call]
+                losses = [a + b / len(parts) for a, b in zip(losses, means.tolist(), strict=True)]
+            norms = weights.norms()
+            if not math.isfinite(sum(losses) + sum(norms)):
+                if len(members) == 1:
+                    again = [partial(prices, name, part, state.step * len(parts) + k) for k, part in enumerate(parts)]
+                    raise NotFinite(state.step, losses[0], norms[0], first_not_finite(net, parts, again))
+                norms = stop_diverged(state, weights, losses, norms)
+            weights.step(rate, norms)
+            state.add(losses, norms)
+
+    compiling = Compiling(net, objective, players, state)
     with torch.random.fork_rng(devices=[]), keyed_dropouts(net), released(players.values()):
         for hook in hooks:
             hook.on_start(state)
         while state.epoch < settings.epochs and not state.stop:
             net.train()
-            began, rate = time.monotonic(), 0.0
+            began, rates = time.monotonic(), [0.0]
             retreat.remember()
             try:
-                for parts in _steps(source, members, state, part_size):
-                    rate = retreat.factor * rate_at(state.step, state.total_steps, settings)
-                    for name, weights in players.items():
-                        number = derive(seed, "step", state.step)
-                        torch.default_generator.manual_seed(number)
-                        rng.manual_seed(number + 1)
-                        weights.zero()
-                        losses = [0.0] * len(members)
-                        for k, part in enumerate(parts):
-                            means = prices(name, part, state.step * len(parts) + k).mean(1)
-                            means.backward(share)  # type: ignore[no-untyped-call]
-                            losses = [a + b / len(parts) for a, b in zip(losses, means.tolist(), strict=True)]
-                        norms = weights.norms()
-                        if not math.isfinite(sum(losses) + sum(norms)):
-                            if len(members) == 1:
-                                again = [
-                                    partial(prices, name, part, state.step * len(parts) + k)
-                                    for k, part in enumerate(parts)
-                                ]
-                                raise NotFinite(state.step, losses[0], norms[0], first_not_finite(net, parts, again))
-                            norms = stop_diverged(state, weights, losses, norms)
-                        weights.step(rate, norms)
-                        state.add(losses, norms)
-                    state.step += 1
+                for steps in compiling.strides(_steps(source, members, state, part_size)):
+                    numbers = range(state.step, state.step + len(steps))
+                    rates = [retreat.factor * rate_at(number, state.total_steps, settings) for number in numbers]
+                    if len(steps) == 1:
+                        eager(steps[0], rates[0])
+                    else:
+                        compiling.run(steps, torch.stack([key_at(key, number) for number in numbers]), rates)
+                    state.step += len(steps)
                     for hook in hooks:
                         hook.on_step(state)
                     if state.stop:
                         break
-                    if state.step % EVERY == 0:
+                    if state.step % EVERY < len(steps):
                         retreat.remember()
                 else:
                     state.epoch += 1
-                    state.row = _summary(state, rate, time.monotonic() - began)
+                    state.row = _summary(state, rates[-1], time.monotonic() - began)
                     state.history.rows.append(state.row)
                     for hook in hooks:
                         hook.on_epoch(state)
             except NotFinite as error:
-                retreat.back(error)
+                if compiling.off():  # once more step by step, to find the layer
+                    retreat.rewind()
+                else:
+                    retreat.back(error)
         for hook in hooks:
             hook.on_end(state)
     net.eval()

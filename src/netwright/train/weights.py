@@ -88,6 +88,18 @@ class Weights:
         for tensor in self._single:
             tensor.grad = None
 
+    def named(self, player: nn.Module, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The player's learned parameters as views of other tensors, which are shaped like those of `groups`."""
+        mine = [t for group in self.groups for t in group.tensors]
+        where = {t.untyped_storage().data_ptr(): k for k, t in enumerate(mine)}
+        named: dict[str, Tensor] = {}
+        for name, p in player.named_parameters():
+            if p.requires_grad:
+                tensor, begin = tensors[where[p.untyped_storage().data_ptr()]], p.storage_offset()
+                flat = any(p is merged for merged, _ in self._merged)
+                named[name] = tensor[0, begin : begin + p.numel()].view(p.shape) if flat else tensor
+        return named
+
     def zero(self) -> None:
         """Forget the gradients."""
         for gradient in self._flat:
