@@ -205,6 +205,23 @@ def test_pgd_finds_a_peak_inside_the_box_that_one_long_step_jumps_over():
     assert pgd.price_after == pytest.approx(np.ones(4), abs=0.02)
 
 
+def test_steps_of_pgd_fall_from_that_of_fgsm_so_that_a_narrow_peak_is_found_that_steps_of_one_size_miss():
+    class Narrow(nn.Module):
+        def forward(self, x: dict[str, Tensor]) -> Tensor:
+            return torch.exp(-300 * (x["numbers"] - 0.305) ** 2)
+
+    spec = InputSpec(fields=(NumberField(name="a", low=-5.0, high=5.0, scale=1.0),))
+    x, y = {"numbers": torch.linspace(0, 0.2, 5, dtype=torch.float64)[:, None]}, torch.zeros(5, dtype=torch.float64)
+    model, threat = numbers_model(Narrow(), spec), Threat(spec, eps=1.0)
+    falling = evaluate(partial(attacks.pgd, steps=40, restarts=1), model, x, y, threat)
+    fixed = evaluate(partial(attacks.pgd, steps=40, restarts=1, step_size=0.0625), model, x, y, threat)
+    assert falling.price_after.min() > 0.99 > 0.9 > fixed.price_after.min()
+    linear, rows, classes, *_ = linear_binary(1)
+    one = evaluate(partial(attacks.pgd, steps=1, restarts=1), linear, rows, classes, Threat(linear.spec, eps=0.1))
+    fgsm = evaluate(attacks.fgsm, linear, rows, classes, Threat(linear.spec, eps=0.1))
+    assert one.price_after == pytest.approx(fgsm.price_after)
+
+
 # Work that is not done
 
 
@@ -214,7 +231,7 @@ def test_rows_that_are_wrong_already_are_not_attacked_and_pgd_drops_rows_as_they
 
     def watched(net_outputs, loss, rows, wanted, threat, *, rng):
         counted = lambda some: (seen.append(len(some["numbers"])), net_outputs(some))[1]  # noqa: E731
-        return attacks.pgd(counted, loss, rows, wanted, threat, rng=rng, steps=10)
+        return attacks.pgd(counted, loss, rows, wanted, threat, rng=rng, steps=10, step_size=threat.eps / 4)
 
     scale = torch.tensor([f.scale for f in model.spec.numbers], dtype=torch.float64)
     reach = 0.3 * (scale * slope.abs()).sum()

@@ -199,6 +199,18 @@ def test_images_that_are_broken_by_a_smaller_change_are_not_attacked_again():
 def test_many_pixels_go_through_a_network_in_smaller_parts():
     assert together({"image": torch.zeros(5000, 1, 28, 28)}) == 1024
     assert 16 <= together({"image": torch.zeros(3, 3, 512, 512)}) < 20
+    assert together({"image": torch.zeros(5000, 1, 28, 28)}, values=200_000) == 255
+    model, x, y, _, _ = linear_case(8, n=40)
+    results, seen = [], list[int]()
+    for size in (None, 7):
+
+        def watched(net_outputs, loss, rows, *rest, **options):
+            seen.append(len(rows["image"]))
+            return CORES["pgd"](net_outputs, loss, rows, *rest, **options)
+
+        results.append(evaluate(watched, model, x, y, Threat(model.spec, eps=8.0), batch_size=size))
+    assert seen == [40, 7, 7, 7, 7, 7, 5]
+    assert np.array_equal(results[0].success, results[1].success)
 
 
 # The shell does not trust the core

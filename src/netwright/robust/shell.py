@@ -22,7 +22,10 @@ from netwright.robust.threat import Threat, pick
 _ROUNDING = 1e-9
 """A distance may exceed eps by this share, which is the rounding of measuring it."""
 _VALUES = 2_000_000
-"""Values of rows that are attacked at once, so that images of any size fit the memory."""
+"""Values of rows that go through a network at once, so that images of any size fit the memory."""
+_ATTACKED = 200_000
+"""Values of rows that are attacked at once: what a convolution makes of them is read again from the cache on the way back.
+With 255 images of 28 x 28 at once an attack took a third less time than with 1,024."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +86,10 @@ def untouched(model: Model, x: Inputs, y: Tensor, threat: Threat) -> AttackResul
     )
 
 
-def together(x: Inputs, most: int = 1024) -> int:
-    """How many rows go through a network at once with their gradients."""
-    values = sum(t[:1].numel() for t in x.values())
-    return min(most, max(16, _VALUES // max(1, values)))
+def together(x: Inputs, most: int = 1024, values: int = _VALUES) -> int:
+    """How many rows of `values` values in all go through a network at once with their gradients."""
+    of_a_row = sum(t[:1].numel() for t in x.values())
+    return min(most, max(16, values // max(1, of_a_row)))
 
 
 def evaluate(
@@ -110,7 +113,7 @@ def evaluate(
         attack: called as attack(net_outputs, loss, x, y, threat, rng=...).
         x, y: encoded rows and their targets.
         seed: of the attack's generator.
-        batch_size: rows that are attacked at once; None for what fits the memory.
+        batch_size: rows that are attacked at once; None for what goes fastest.
         start: the result of a smaller threat on the same rows; what it found remains valid, and rows that it turned
             wrong are not attacked again, so that a larger change never looks safer.
     """
@@ -121,7 +124,7 @@ def evaluate(
     wrong, clipped = torch.from_numpy(start.wrong), start.n_clipped
     rows = torch.arange(len(y)) if is_number else (~wrong & ~success).nonzero().squeeze(1)
     with held(model.module, seed):
-        for i, part in enumerate(torch.split(rows, batch_size or together(x)) if len(rows) else ()):
+        for i, part in enumerate(torch.split(rows, batch_size or together(x, values=_ATTACKED)) if len(rows) else ()):
             near, target = pick(x, part), y[part]
             rng = generator(seed, "attack", repr(threat.eps), threat.swaps, i)
             returned = attack(
