@@ -26,7 +26,7 @@ from netwright.core.spec import ColumnKind, Task
 from netwright.losses.entries import METRICS
 from netwright.workflow.settings import SKIPPABLE
 
-COMMANDS = ("run", "resume", "predict", "check", "attack", "explain", "list", "show")
+COMMANDS = ("run", "resume", "predict", "check", "attack", "explain", "cost", "list", "show")
 HEAVY = ("torch", "sklearn", "scipy", "polars", "plotly", "pandas", "jinja2", "numpy")
 
 
