@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class Meter:
         recipe: one network of it. data: its training rows are drawn with repetition where more are needed.
         minutes: about how long it may take; what would take longer is left out.
         sizes: rows and members to measure, rising; and weights, where they are not three decades around the recipe's own.
+        most: seconds of steps that are timed for a point, at most.
         listener: is told the progress.
     """
 
@@ -61,6 +63,7 @@ class Meter:
     minutes: float = 2.0
     seed: int = 0
     sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    most: float = math.inf
     listener: Listener | None = None
 
     def __post_init__(self) -> None:
@@ -125,31 +128,34 @@ class Meter:
     def _measure(self, against: str, deadline: float) -> None:
         """The points of one curve, from the smallest; it ends where the next would take too much time or memory."""
         measure: Callable[[int, float], tuple[Timed, int, int | None]] = getattr(self, f"_of_{against}")
-        must, last = 0.0, 1
+        must = [0.0]
         try:
             sizes = self._sizes(against)
             for i, size in enumerate(sizes):
                 self._tell(against, i, len(sizes), size)
                 began = time.monotonic()
                 left = deadline - began
-                if must * size / last > max(left, 0.0) or left <= 0:
+                growth = (must[-1] - must[-2]) / (sizes[i - 1] - sizes[i - 2]) * (size - sizes[i - 1]) if i > 1 else 0.0
+                if left <= must[-1] + max(growth, 0.0):
                     raise _Left(f"{size:,} {against} would have taken longer than --minutes {self.minutes:g} leaves")
-                weights = 1.5 ** np.arange(len(sizes) - i)
-                (times, steps, per_epoch), n, option = measure(size, left * float(weights[0] / weights.sum()))
+                shares = 1.5 ** np.arange(len(sizes) - i)  # of the time that is left; large sizes need more of it
+                timed, n, option = measure(size, min(self.most, left * float(shares[0] / shares.sum())))
+                times, steps, per_epoch = timed
                 low, middle, high = (float(q) for q in np.quantile(times, (0.25, 0.5, 0.75)))
-                point = Point(
-                    size=n,
-                    option=option,
-                    seconds=middle,
-                    low=low,
-                    high=high,
-                    steps=steps,
-                    epoch_steps=per_epoch,
-                    repeats=len(times),
+                self.points[against].append(
+                    Point(
+                        size=n,
+                        option=option,
+                        seconds=middle,
+                        low=low,
+                        high=high,
+                        steps=steps,
+                        epoch_steps=per_epoch,
+                        repeats=len(times),
+                    )
                 )
-                self.points[against].append(point)
                 step = middle / (per_epoch if against == "rows" else 1)
-                must, last = max(time.monotonic() - began - steps * step, 0.0) + (LEAST_STEPS + 1) * step, size
+                must.append(max(time.monotonic() - began - steps * step, 0.0) + (LEAST_STEPS + 1) * step)
         except _Left as why:
             self.notes[against].append(f"left out: {why}")
 

@@ -64,6 +64,10 @@ def rows_and_recipe(
             f"the recipe's loss {found.loss!r} is not made for a target of task {rows.target.task!r}; fitting are: "
             + ", ".join(fitting)
         )
+    try:
+        found.single.build(rows.spec, rows.target, seed)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"the recipe's network cannot be made: {str(error).splitlines()[0]}") from error
     return rows, found
 
 

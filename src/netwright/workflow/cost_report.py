@@ -51,8 +51,8 @@ def finding(curve: Curve, cost: Cost) -> Finding:
     measured: dict[str, str | float] = {}
     if line is not None:
         measured = {
-            "constant_seconds": line.constant,
-            f"seconds_per_{curve.against.removesuffix('s')}": line.each,
+            "constant_seconds": float(f"{line.constant:.3g}"),
+            f"seconds_per_{curve.against.removesuffix('s')}": float(f"{line.each:.3g}"),
             "r2": round(line.r2, 4),
             "slope": _slope(line.slope),
             "decades": round(line.decades, 2),
@@ -80,12 +80,12 @@ def finding(curve: Curve, cost: Cost) -> Finding:
 _WHY = {
     "rows": "An epoch over ten times the rows should take ten times as long: then the time for all rows is known from a few.",
     "weights": "Small networks wait for Python, not for arithmetic: up to the bend, a wider one costs next to nothing.",
-    "members": "Networks that are trained side by side share what a step costs whatever their number.",
+    "members": "Networks that are trained side by side share what a step costs whatever their number: Python's work is done once for all.",
 }
 
 
 def _slope(slope: Slope) -> str:
-    return f"{slope.value:.3f} ({slope.low:.3f} to {slope.high:.3f})"
+    return f"{slope.value:.2f} ({slope.low:.2f} to {slope.high:.2f})"
 
 
 def _table(curve: Curve, cost: Cost) -> Table:

@@ -126,7 +126,7 @@ def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> Line | None:
     total = float(np.square(np.log(t) - np.log(t).mean()).sum())
     many = n >= n.max() / 125  # two decades, and a little, since sizes are rounded
     return Line(
-        constant=float(best.x[0] * units[0]),
+        constant=float(best.x[0] * units[0]) if best.x[0] > 1e-6 else 0.0,
         each=float(best.x[1] * units[1]),
         r2=1 - 2 * float(best.cost) / total if total else 0.0,
         slope=_slope(n, t),
