@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import kinds, main_job
+from benchmarks import cost, kinds, main_job
 from benchmarks.results import RESULTS, store
 from netwright.core.errors import NetwrightError
 
-BENCHMARKS = {**main_job.BENCHMARKS, **kinds.BENCHMARKS}
+BENCHMARKS = {**main_job.BENCHMARKS, **kinds.BENCHMARKS, **cost.BENCHMARKS}
 
 
 def main() -> int:
