@@ -11,20 +11,27 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import ConfigDict, ValidationError
+from torch import nn
 
 from netwright.core.errors import DataError
 from netwright.core.frozen import Frozen
+from netwright.data.batch import Source
 from netwright.data.data import Data
 from netwright.recipes.recipe import Recipe
-from netwright.train.hooks import Clock
+from netwright.train.hooks import Quiet
 from netwright.train.loop import train
+from netwright.train.objectives import Objective
 from netwright.train.precision import Precision, native_bfloat16
+from netwright.train.settings import Training
+from netwright.train.state import State
 from netwright.workflow.bench import Trial
 
 EPOCH_ROWS = 1_000_000
 """Rows of an epoch over rows on disk, at most: after each the network is evaluated."""
 MIN_EPOCHS, MIN_ROWS = 4, 1000
 """Evaluations of such a training, and rows of an epoch, at least."""
+LEAST_STEPS = 4
+"""Steps that are timed even where there is no time."""
 
 
 class StagePlan(Frozen):
@@ -129,26 +136,38 @@ def _step_seconds(recipe: Recipe, data: Data, threads: int, steps: int = 12) -> 
     try:
         net = recipe.build(data.spec, data.target, 0)
         objective = recipe.make_objective(recipe.make_loss(data.target))
-        stamps: list[float] = []
-        stopwatch = _Stopwatch(stamps, steps)
-        long = recipe.with_training(epochs=steps + 1, warmup=0).training
-        train(net, objective, data.block("train"), long, seed=0, hooks=[stopwatch])
+        times, _ = step_times(net, objective, data.block("train"), recipe.training, steps=steps)
     finally:
         torch.set_num_threads(before)
-    return float(np.median(np.diff(stamps)[2:]))
+    return float(np.median(times[2:]))
 
 
-class _Stopwatch(Clock):
+def step_times(
+    net: nn.Module, objective: Objective, source: Source, settings: Training, *, steps: int, seconds: float = math.inf
+) -> tuple[np.ndarray, int]:
+    """Seconds of each optimiser step but the first, and how many steps an epoch has. The network is trained by it.
+
+    Args:
+        steps: after which to stop. seconds: after which to stop, too, once there are `LEAST_STEPS`.
+    """
+    stopwatch = _Stopwatch(steps, seconds)
+    long = settings.model_copy(update={"epochs": steps + 1, "warmup": 0})
+    state = train(net, objective, source, long, seed=0, hooks=[stopwatch])
+    return np.diff(stopwatch.stamps), state.steps_per_epoch
+
+
+class _Stopwatch(Quiet):
     """Notes the time after each step and stops after some."""
 
-    def __init__(self, stamps: list[float], steps: int) -> None:
-        super().__init__(math.inf)
-        self.stamps, self.limit = stamps, steps
+    def __init__(self, steps: int, seconds: float) -> None:
+        self.steps, self.seconds = steps, seconds
+        self.stamps: list[float] = []
 
-    def on_step(self, state: Any) -> None:
+    def on_step(self, state: State) -> None:
         """Note the time."""
         self.stamps.append(time.perf_counter())
-        if len(self.stamps) >= self.limit:
+        n, passed = len(self.stamps), self.stamps[-1] - self.stamps[0]
+        if n >= self.steps or (n > LEAST_STEPS and passed >= self.seconds):
             state.stop = "measured"
 
 
