@@ -58,6 +58,8 @@ def train(
 
     Source: Robbins and Monro (1951) for the step, Rumelhart, Hinton and Williams (1986) for the gradient.
     """
+    if settings.channels_last:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     members = net.members if isinstance(net, Stack) else (Member(net, seed, settings),)
     keys = torch.tensor([derive(m.seed, "masks") for m in members])
     key = keys if isinstance(net, Stack) else keys[0]

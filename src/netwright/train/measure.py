@@ -15,6 +15,7 @@ from netwright.data.batch import Batch
 from netwright.train.hooks import Quiet
 from netwright.train.machine import matmul_peak, peak_device_memory_mib, peak_memory_mib
 from netwright.train.objectives import Objective
+from netwright.train.stack import Stack
 from netwright.train.state import State
 
 HIDDEN = re.compile(r"rnn|lstm|gru|attention|trilinear|mkldnn|conv|mm|mv|dot|cdist")
@@ -57,7 +58,8 @@ class Throughput(Quiet):
         device = next((p.device for p in state.net.parameters()), torch.device("cpu"))
         found = {"memory_mib": peak_memory_mib(), "device_memory_mib": peak_device_memory_mib(device)}
         if seconds > 0:  # which is rounded to milliseconds
-            found["rows_per_second"] = min(state.settings.batch_size, self.n_rows) * steps / seconds
+            members = len(state.net) if isinstance(state.net, Stack) else 1
+            found["rows_per_second"] = members * min(state.settings.batch_size, self.n_rows) * steps / seconds
             found["matmul_peak_fraction"] = self._fraction(state, device, steps / seconds)
         self.row = {name: float(f"{value:.4g}") for name, value in found.items() if value is not None}
 

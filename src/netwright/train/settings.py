@@ -43,6 +43,7 @@ class Training(Frozen):
             ensemble of the weights at the end of each of the `cycles`; None for none.
         patience: epochs without a better validation metric after which to stop; None never stops early.
         stop_error: stop when the training error is at most this; None never.
+        channels_last: whether weights of convolutions, and so all maps, are laid out with channels last.
         compiled: whether steps are compiled, which takes half a minute and pays for small networks that are trained for long; where
             that is not possible the training is done without and says why.
         precision: of convolutions and matrix products in training, forwards and backwards; weights, the loss and all
@@ -64,6 +65,7 @@ class Training(Frozen):
     average: Annotated[float, Field(gt=0, lt=1)] | Literal["swa", "snapshots"] | None = None
     patience: int | None = Field(default=None, ge=1)
     stop_error: float | None = Field(default=None, ge=0)
+    channels_last: bool = False
     compiled: bool = False
     precision: Precision = "float32"
 

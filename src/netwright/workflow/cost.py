@@ -19,8 +19,9 @@ from netwright.data.memory import SHARE, free_memory, in_words
 from netwright.recipes.recipe import Recipe, member_seed
 from netwright.train.hooks import some_of
 from netwright.train.stack import Member, Stack, Unstackable
+from netwright.train.way import LEAST_STEPS, step_times
 from netwright.workflow.curves import Cost, Curve, Point, fit_line
-from netwright.workflow.plans import LEAST_STEPS, plan_memorising, step_times
+from netwright.workflow.plans import plan_memorising
 
 THOUSANDS = (1, 3, 10, 30, 100, 300, 1000)
 """Three decades, two points in each."""

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import ConfigDict, ValidationError
-from torch import nn
 
 from netwright.core.errors import DataError
 from netwright.core.frozen import Frozen
-from netwright.data.batch import Source
 from netwright.data.data import Data
 from netwright.recipes.recipe import Recipe
-from netwright.train.hooks import Quiet
-from netwright.train.loop import train
-from netwright.train.objectives import Objective
-from netwright.train.precision import Precision, native_bfloat16
-from netwright.train.settings import Training
-from netwright.train.state import State
+from netwright.train.precision import Precision
+from netwright.train.way import choose_way
 from netwright.workflow.bench import Trial
 
+MOST_EPOCHS = 400
+"""Of a training by heart."""
 EPOCH_ROWS = 1_000_000
 """Rows of an epoch over rows on disk, at most: after each the network is evaluated."""
 MIN_EPOCHS, MIN_ROWS = 4, 1000
 """Evaluations of such a training, and rows of an epoch, at least."""
-LEAST_STEPS = 4
-"""Steps that are timed even where there is no time."""
 
 
 class StagePlan(Frozen):
@@ -42,12 +34,17 @@ class StagePlan(Frozen):
         epoch_seconds: what a pass takes.
         epochs: passes, at most; in stage 2 of all its trials together.
         precision: of the training; predictions are always in float32.
+        channels_last: the layout of images. compiled: whether steps are compiled; in stage 1.
+        reason: why this way, for people.
     """
 
     threads: int
     epoch_seconds: float
     epochs: int
     precision: Precision = "float32"
+    channels_last: bool = False
+    compiled: bool = False
+    reason: str = ""
 
 
 class TryPlan(Frozen):
@@ -71,22 +68,32 @@ class StreamPlan(Frozen):
 
 
 def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
-    """Time some steps on one thread and on all, of images in both precisions, and see how many epochs fit into `seconds`.
-
-    More threads must gain a quarter to be taken: on a busy machine they wait for each other. So must bfloat16.
-    """
-    source = data.block("train")
-    batch_size = min(recipe.training.batch_size, len(source))
-    steps_per_epoch = max(1, len(source) // batch_size)
-    precisions: list[Precision] = ["float32"]
-    if data.spec.images and native_bfloat16():
-        precisions.append("bfloat16")
-    ways = list(product(sorted({1, torch.get_num_threads()}), precisions))
-    each = {way: _step_seconds(recipe.with_training(precision=way[1]), data, way[0]) for way in ways}
-    best = min(ways, key=lambda way: each[way] * 1.25 ** ((way[0] > 1) + (way[1] != "float32")))
-    epoch = each[best] * steps_per_epoch * 1.15  # evaluation after each epoch
-    epochs = int(np.clip(seconds / epoch, 2, 400))
-    return StagePlan(threads=best[0], epoch_seconds=round(epoch, 4), epochs=epochs, precision=best[1])
+    """The fastest way to compute a step, and how many epochs fit into `seconds` then; see `train.way.choose_way`."""
+    source, loss = data.block("train"), recipe.make_loss(data.target)
+    steps_per_epoch = max(1, len(source) // min(recipe.training.batch_size, len(source)))
+    began = time.monotonic()
+    way = choose_way(
+        lambda: recipe.build(data.spec, data.target, 0),
+        recipe.make_objective(loss),
+        loss,
+        source,
+        data.block("valid"),
+        recipe.training,
+        steps=MOST_EPOCHS * steps_per_epoch,
+        seconds=seconds,
+    )
+    epoch = way.step_seconds * steps_per_epoch * 1.15  # evaluation after each epoch
+    left = seconds - (time.monotonic() - began if way.compiled else 0.0)
+    epochs = int(np.clip(left / epoch, 2, MOST_EPOCHS))
+    return StagePlan(
+        threads=way.threads,
+        epoch_seconds=round(epoch, 4),
+        epochs=epochs,
+        precision=way.precision,
+        channels_last=way.channels_last,
+        compiled=way.compiled,
+        reason=way.reason,
+    )
 
 
 def plan_trials(
@@ -128,47 +135,6 @@ def plan_streaming(n_rows: int, plan: StagePlan, n_sample: int, epochs: int, sec
     each = n_rows / shards / rate
     most = int(np.clip(seconds / each, 1, epochs * shards))
     return StreamPlan(shards=shards, epochs=most, epoch_seconds=round(each, 4))
-
-
-def _step_seconds(recipe: Recipe, data: Data, threads: int, steps: int = 12) -> float:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        net = recipe.build(data.spec, data.target, 0)
-        objective = recipe.make_objective(recipe.make_loss(data.target))
-        times, _ = step_times(net, objective, data.block("train"), recipe.training, steps=steps)
-    finally:
-        torch.set_num_threads(before)
-    return float(np.median(times[2:]))
-
-
-def step_times(
-    net: nn.Module, objective: Objective, source: Source, settings: Training, *, steps: int, seconds: float = math.inf
-) -> tuple[np.ndarray, int]:
-    """Seconds of each optimiser step but the first, and how many steps an epoch has. The network is trained by it.
-
-    Args:
-        steps: after which to stop. seconds: after which to stop, too, once there are `LEAST_STEPS`.
-    """
-    stopwatch = _Stopwatch(steps, seconds)
-    long = settings.model_copy(update={"epochs": steps + 1, "warmup": 0})
-    state = train(net, objective, source, long, seed=0, hooks=[stopwatch])
-    return np.diff(stopwatch.stamps), state.steps_per_epoch
-
-
-class _Stopwatch(Quiet):
-    """Notes the time after each step and stops after some."""
-
-    def __init__(self, steps: int, seconds: float) -> None:
-        self.steps, self.seconds = steps, seconds
-        self.stamps: list[float] = []
-
-    def on_step(self, state: State) -> None:
-        """Note the time."""
-        self.stamps.append(time.perf_counter())
-        n, passed = len(self.stamps), self.stamps[-1] - self.stamps[0]
-        if n >= self.steps or (n > LEAST_STEPS and passed >= self.seconds):
-            state.stop = "measured"
 
 
 class PlanFile(Frozen):

@@ -193,12 +193,12 @@ def train(job: Job, done: bool) -> list[Finding]:
         job.model = Model.load(job.run.folder / "model")
         job.recipe = job.model.recipe
         return []
-    recipe = recipe.with_training(precision=plan.precision)
+    recipe = recipe.with_training(precision=plan.precision, channels_last=plan.channels_last)
     bench = Workbench(
         job.rows, job.metric, job.settings.seed, job.run.folder / "checkpoints", job.tell, job.clock, job.late
     )
     recipe, chosen = _choose_template(job, bench, recipe, plan)
-    job.tell("note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s on {_way(plan)}")
+    job.tell("note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s; {plan.reason or _way(plan)}")
     floor = noise_floor(job.rows)
     if job.rows.target.is_number:
         floor = (floor / job.rows.target.scale) ** 2  # as a share of the target's variance
