@@ -23,6 +23,7 @@ from netwright.workflow import cost as module
 from netwright.workflow.cost import Meter, n_weights
 from netwright.workflow.cost_report import finding, in_words
 from netwright.workflow.curves import Cost, Curve, Point, fit_line
+from netwright.workflow.plans import StagePlan
 
 SIZES = np.array(module.ROWS, dtype=float)
 LITTLE = {"rows": (20, 200, 2_000, 20_000), "members": (1, 30, 1000)}
@@ -168,11 +169,38 @@ def test_what_an_epoch_takes_is_counted_from_part_of_its_steps(
         assert per_epoch == steps and set(times) == {float(steps)}
 
 
-def test_a_measurement_leaves_threads_and_random_numbers_alone(binary_data: Data) -> None:
+def test_a_measurement_leaves_threads_and_random_numbers_alone(
+    binary_data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = StagePlan(threads=1, epoch_seconds=1.0, epochs=2)
+    monkeypatch.setattr(module, "plan_memorising", lambda *arguments: plan)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     torch.manual_seed(5)
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
-    measured(tiny(), binary_data, sizes={"rows": (20,), "weights": (200,), "members": (2,)})
-    assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+    state = torch.get_rng_state()
+    try:
+        cost = measured(tiny(), binary_data, sizes={"rows": (20,), "weights": (200,), "members": (2,)})
+        assert cost.threads == 1 and torch.get_num_threads() == 2
+        assert torch.equal(torch.get_rng_state(), state)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_size_is_left_out_whose_making_would_pass_the_deadline(
+    binary_data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def made_in_a_second_per_thousand(self: Meter, n: int, seconds: float) -> tuple[Any, int, None]:
+        now[0] += n / 1000
+        return (np.full(3, 1e-9), 3, 1), n, None
+
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Meter, "_of_rows", made_in_a_second_per_thousand)
+    meter = Meter(tiny(), binary_data, minutes=0.5)
+    meter._measure("rows", 30.0)
+    assert [p.size for p in meter.points["rows"]] == [1_000, 3_000, 10_000]  # 16 seconds are left, and 30,000 take 30
+    assert meter.notes["rows"] == ["left out: 30,000 rows would have taken longer than --minutes 0.5 leaves"]
 
 
 def test_what_does_not_fit_the_time_is_left_out_and_named(binary_data: Data) -> None:

@@ -77,10 +77,11 @@ def finding(curve: Curve, cost: Cost) -> Finding:
     )
 
 
+_BENT = "Measure again when the machine has less else to do, or with more --minutes. If it bends again, go by the table, not by the line."
 _WHY = {
     "rows": "An epoch over ten times the rows should take ten times as long: then the time for all rows is known from a few.",
     "weights": "Small networks wait for Python, not for arithmetic: up to the bend, a wider one costs next to nothing.",
-    "members": "Networks that are trained side by side share what a step costs whatever their number: Python's work is done once for all.",
+    "members": "Networks that are trained side by side share what a step costs whatever their number; in turn they share nothing.",
 }
 
 
