@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import attack_speed, cost, kinds, main_job, streaming
+from benchmarks import attack_speed, cost, engine, kinds, main_job, streaming
 from benchmarks.results import RESULTS, store
 from netwright.core.errors import NetwrightError
 
@@ -14,6 +14,7 @@ BENCHMARKS = {
     **main_job.BENCHMARKS,
     **kinds.BENCHMARKS,
     **streaming.BENCHMARKS,
+    **engine.BENCHMARKS,
     **attack_speed.BENCHMARKS,
     **cost.BENCHMARKS,
 }

@@ -198,7 +198,9 @@ def train(job: Job, done: bool) -> list[Finding]:
         job.rows, job.metric, job.settings.seed, job.run.folder / "checkpoints", job.tell, job.clock, job.late
     )
     recipe, chosen = _choose_template(job, bench, recipe, plan)
-    job.tell("note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s; {plan.reason or _way(plan)}")
+    job.tell(
+        "note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s; {plan.reason or _way(plan)}"
+    )
     floor = noise_floor(job.rows)
     if job.rows.target.is_number:
         floor = (floor / job.rows.target.scale) ** 2  # as a share of the target's variance
