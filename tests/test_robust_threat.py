@@ -95,7 +95,8 @@ def test_the_projection_lets_nothing_through_that_is_not_allowed(seed, eps, swap
     assert_allowed(point, x, threat)
     assert (threat.distance(point, x) <= eps * (1 + 1e-9)).all()
     again = threat.project(point, x)
-    assert all(torch.equal(again[n].nan_to_num(nan=-7.0), point[n].nan_to_num(nan=-7.0)) for n in point)
+    for name, tensor in point.items():  # scaling to a length rounds, so that a second time may move the last bits
+        torch.testing.assert_close(again[name], tensor, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
 @settings(max_examples=30, deadline=None)

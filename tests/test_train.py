@@ -21,13 +21,15 @@ from netwright.core.errors import TrainingError
 from netwright.core.seed import derive, generator
 from netwright.data.batch import Batch, Block
 from netwright.losses.standard import CrossEntropy, SquaredError
-from netwright.train import optim
+from netwright.nn.masks import key_at, keyed, keyed_dropouts
+from netwright.train import schedules
 from netwright.train.entries import OBJECTIVES, OPTIMIZERS, SCHEDULES
 from netwright.train.hooks import Quiet
 from netwright.train.loop import train
 from netwright.train.objectives import Supervised
 from netwright.train.settings import Training
 from netwright.train.state import History, State
+from netwright.train.weights import Weights
 
 N = 40
 
@@ -53,6 +55,11 @@ def rows(n: int = N, seed: int = 0, weight: Tensor | None = None) -> Block:
     rng = torch.Generator().manual_seed(seed)
     x = torch.randn(n, 4, generator=rng)
     return Block({"x": x}, (x[:, 0] > 0).long() + (x[:, 1] > 0.5).long(), weight)
+
+
+def storage_of(tensor: Tensor) -> int:
+    """Where its memory is: merged parameters share that of their optimiser's tensor."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def weights_of(net: nn.Module) -> list[Tensor]:
@@ -106,8 +113,8 @@ def test_the_loop_equals_one_written_by_hand_for_twenty_steps(optimizer: str) ->
         order = torch.randperm(N + 3, generator=generator(seed, "order", epoch))
         for k in range(5):
             index = order[8 * k : 8 * k + 8]
-            torch.manual_seed(derive(seed, "step", step))
-            loss = F.cross_entropy(hand({"x": block.x["x"][index]}), block.y[index])
+            with keyed_dropouts(hand), keyed(key_at(torch.tensor(derive(seed, "masks")), step)):
+                loss = F.cross_entropy(hand({"x": block.x["x"][index]}), block.y[index])
             stepper.zero_grad()
             loss.backward()
             gradients = [p.grad for p in hand.parameters() if p.grad is not None]
@@ -129,12 +136,12 @@ def test_ten_steps_of_an_optimiser_equal_torch_s(name: str) -> None:
     torch.manual_seed(0)
     layer = nn.Linear(3, 2, bias=False)
     reference = nn.Parameter(layer.weight.detach().clone())
-    ours = optim.build(layer, Training(optimizer=name, learning_rate=0.1, weight_decay=0.3))
+    ours = Weights(layer, Training(optimizer=name, learning_rate=0.1, weight_decay=0.3, clip_norm=None))
     theirs = REFERENCES[name]([{"params": [reference], "lr": 0.1, "weight_decay": 0.3}])
     for step in range(10):
         gradient = torch.randn(2, 3, generator=torch.Generator().manual_seed(step))
         layer.weight.grad, reference.grad = gradient.clone(), gradient.clone()
-        ours.step()
+        ours.step(0.1, [1.0])
         theirs.step()
         torch.testing.assert_close(layer.weight, reference, rtol=1e-5, atol=1e-6)
 
@@ -144,12 +151,12 @@ def test_only_matrices_of_linear_and_convolutional_maps_decay() -> None:
         nn.Conv1d(1, 2, 3), nn.LayerNorm(2), nn.Linear(2, 2), nn.Embedding(3, 2), nn.Linear(2, 2, bias=False)
     )
     frozen = net[4].weight.requires_grad_(False)
-    groups = optim.build(net, Training(weight_decay=0.1)).param_groups
-    decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
-    names = {n: decay.get(id(p)) for n, p in net.named_parameters()}
+    groups = Weights(net, Training(weight_decay=0.1)).optimizer.param_groups
+    decay = {storage_of(p): g["weight_decay"] for g in groups for p in g["params"]}
+    names = {n: decay.get(storage_of(p)) for n, p in net.named_parameters()}
     assert {n for n, d in names.items() if d == 0.1} == {"0.weight", "2.weight"}
     assert {n for n, d in names.items() if d == 0.0} == {"0.bias", "1.weight", "1.bias", "2.bias", "3.weight"}
-    assert id(frozen) not in decay
+    assert storage_of(frozen) not in decay
 
 
 # --- schedules --------------------------------------------------------------------------------------------------------
@@ -174,10 +181,10 @@ def test_a_rate_is_positive_and_at_most_the_peak(
     total: int, warmup: int, schedule: Any, peak: float, data: Any
 ) -> None:
     settings = Training(learning_rate=peak, schedule=schedule, warmup=warmup)
-    rate = optim.rate_at(data.draw(st.integers(0, total - 1)), total, settings)
+    rate = schedules.rate_at(data.draw(st.integers(0, total - 1)), total, settings)
     assert 0 < rate <= peak * (1 + 1e-12)
     start = peak / 25 if schedule == "one-cycle" else peak / (warmup + 1)
-    assert optim.rate_at(0, total, settings) == pytest.approx(start)
+    assert schedules.rate_at(0, total, settings) == pytest.approx(start)
 
 
 def torch_rates(scheduler: Callable[[torch.optim.Optimizer], Any], steps: int) -> list[float]:
@@ -191,7 +198,7 @@ def torch_rates(scheduler: Callable[[torch.optim.Optimizer], Any], steps: int) -
 
 
 def our_rates(steps: int, **settings: Any) -> list[float]:
-    return [optim.rate_at(k, steps, Training(learning_rate=1.0, warmup=0, **settings)) for k in range(steps)]
+    return [schedules.rate_at(k, steps, Training(learning_rate=1.0, warmup=0, **settings)) for k in range(steps)]
 
 
 def test_the_step_schedule_equals_torch_s_step_by_step() -> None:
@@ -303,7 +310,9 @@ def test_a_loss_that_is_not_finite_names_its_step() -> None:
     y = torch.zeros(N, dtype=torch.float64)
     y[torch.randperm(N, generator=generator(0, "order", 0))[8 * 2]] = math.inf  # first met in step 2 of epoch 0
     block = Block(rows().x, y)
-    with pytest.raises(TrainingError, match=r"the loss became inf at step 2; lower the learning rate \(0\.01\)"):
+    with pytest.raises(
+        TrainingError, match=r"the loss became inf at step 2, first in the loss; lower the learning rate \(0\.01;"
+    ):
         train(small_net(n_out=1), Supervised(SquaredError()), block, Training(batch_size=8, learning_rate=0.01), seed=0)
 
 

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from netwright import model as model_module
 from netwright.core.seed import numpy_generator
 from netwright.data.batch import Batch, Block
 from netwright.data.data import Data
@@ -23,6 +22,7 @@ from netwright.losses.standard import CrossEntropy
 from netwright.model import Model, fit
 from netwright.recipes.recipe import Recipe
 from netwright.train import hooks as hooks_module
+from netwright.train import members as members_module
 from netwright.train.checkpoint import load_checkpoint, save_checkpoint
 from netwright.train.hooks import (
     Average,
@@ -179,7 +179,7 @@ class Kill(Quiet):
 def test_an_image_training_that_was_killed_ends_with_the_same_bits(
     precision: str, bars: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_module, "Checkpoint", partial(Checkpoint, every_seconds=0.0))
+    monkeypatch.setattr(members_module, "Checkpoint", partial(Checkpoint, every_seconds=0.0))
     wanted = bits(*fitted(bars, precision))
     for step in (2, 5, 9):
         path = tmp_path / f"{step}.safetensors"

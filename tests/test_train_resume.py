@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from conftest import make_data
-from netwright import model as model_module
 from netwright.core.errors import DataError, SetupError
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import InputSpec, TargetSpec
@@ -22,6 +21,7 @@ from netwright.losses.standard import CrossEntropy
 from netwright.model import Model, fit
 from netwright.recipes.recipe import Recipe
 from netwright.recipes.templates import Fronted
+from netwright.train import members as members_module
 from netwright.train.checkpoint import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from netwright.train.hooks import Checkpoint, Quiet
 from netwright.train.loop import train
@@ -109,7 +109,7 @@ def everything(model: Model, state: State) -> dict[str, Any]:
 def test_a_training_killed_at_any_moment_ends_with_the_same_bits(
     case: str, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_module, "Checkpoint", partial(Checkpoint, every_seconds=0.0))
+    monkeypatch.setattr(members_module, "Checkpoint", partial(Checkpoint, every_seconds=0.0))
     wanted = everything(*trained(case, data, None, []))
     last = wanted["at"][0]
     assert last >= 7  # not stopped before there is something to resume
@@ -138,7 +138,7 @@ def test_how_often_a_checkpoint_is_stored_has_no_influence(
 ) -> None:
     case = next(iter(EVERYTHING))
     wanted = everything(*trained(case, data, tmp_path / "rare", []))
-    monkeypatch.setattr(model_module, "Checkpoint", partial(Checkpoint, every_seconds=0.0))
+    monkeypatch.setattr(members_module, "Checkpoint", partial(Checkpoint, every_seconds=0.0))
     assert everything(*trained(case, data, tmp_path / "often", [])) == wanted
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ import polars as pl
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -29,13 +31,16 @@ from netwright.data.encode import encode_inputs, fit_inputs
 from netwright.data.given import Given, What, labels_given, name_of, rows_again, rows_given, weights_given
 from netwright.data.infer import infer_kinds
 from netwright.data.targets import class_target, number_target
-from netwright.losses.metrics import check_metric
-from netwright.model import Model, fit
+from netwright.losses.metrics import check_metric, greater_is_better
+from netwright.model import Model, ensemble_of, fit_all
 from netwright.recipes.by_rule import by_rule
-from netwright.recipes.recipe import Option, Template
+from netwright.recipes.recipe import Option, Template, member_seed
 from netwright.train.hooks import Clock, Quiet, Report
+from netwright.train.members import Trained
 from netwright.train.state import Row
 
+MOST_NETWORKS = 64
+"""Of one fit."""
 MIN_VALID = 16
 """With fewer validation rows than this the choice of an epoch would be noise: training rows are used instead."""
 _TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "patience")
@@ -58,6 +63,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         validation_fraction: float = 0.15,
         patience: int | None = None,
         metric: str | None = None,
+        members: int = 1,
+        restarts: int | Sequence[Mapping[str, Option]] = 1,
+        folds: int | None = None,
         random_state: Any = None,
         minutes: float | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
@@ -73,12 +81,16 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.metric = metric
+        self.members = members
+        self.restarts = restarts
+        self.folds = folds
         self.random_state = random_state
         self.minutes = minutes
         self.kinds = kinds
         self.verbose = verbose
 
     model_: Model
+    member_scores_: np.ndarray
     history_: list[Row]
     n_iter_: int
     validated_on_: Literal["validation rows", "training rows"]
@@ -132,15 +144,17 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             return np.arange(len(strata)), np.arange(len(strata))
         return np.setdiff1d(np.arange(len(strata)), valid), valid
 
-    def _fit(self, given: Given, y: np.ndarray, target: TargetSpec, weight: np.ndarray | None) -> Block:
-        """Train; returns the validation rows."""
+    def _fit(self, given: Given, y: np.ndarray, target: TargetSpec, weight: np.ndarray | None) -> Held:
+        """Train; returns the answers to rows that a network has not learned from."""
         frame, seed = given.frame, int(check_random_state(self.random_state).randint(2**31 - 1))
         if not 0 <= self.validation_fraction < 1:
             raise UsageError(
                 f"validation_fraction is {self.validation_fraction}; expected 0 <= validation_fraction < 1"
             )
-        train, valid = self._split(np.zeros(len(y)) if target.is_number else y, numpy_generator(seed, "validation"))
-        self.validated_on_ = "training rows" if len(train) == len(y) else "validation rows"
+        strata = np.zeros(len(y)) if target.is_number else y
+        folds = self._folds(strata, seed)
+        train, valid = (np.arange(len(y)),) * 2 if folds else self._split(strata, numpy_generator(seed, "validation"))
+        self.validated_on_ = "training rows" if len(train) == len(y) and not folds else "validation rows"
         spec = self._spec(frame[train], given)
         block = Block(
             encode_inputs(frame, spec),
@@ -165,12 +179,72 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             asked={name: getattr(self, name) for name in _TRAINING if getattr(self, name) is not None},
         )
         metric = check_metric(self.metric, target)
-        template = self.template if callable(self.template) else None
-        self.model_, state = fit(recipe, data, seed=seed, metric=metric, hooks=hooks, template=template)
-        self.history_, self.n_iter_ = state.history.rows, len(state.history.rows)
+        topologies = [{}] * self.restarts if isinstance(self.restarts, int) else list(self.restarts)
+        recipes = [recipe.with_options(**options) for options in topologies] * self.members * max(len(folds), 1)
+        starts = self.members * len(topologies)
+        trained, why = fit_all(
+            recipes,
+            data,
+            seeds=[member_seed(seed, k % starts) for k in range(len(recipes))],
+            metric=metric,
+            folds=[fold for fold in folds for _ in range(starts)] or None,
+            hooks=lambda k: hooks,
+            template=self.template if callable(self.template) else None,
+        )
+        if self.verbose and len(recipes) > 1 and why:
+            print(f"{len(recipes)} networks were trained in turn: {why}")
+        return self._kept(trained, metric, blocks["valid"], folds)
+
+    def _folds(self, strata: np.ndarray, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The rows that each fold learns from and is judged on; none without cross-validation."""
+        several = not isinstance(self.restarts, int) or self.restarts != 1
+        if not isinstance(self.restarts, int) and not self.restarts:
+            raise UsageError("restarts is empty; expected a number, or a mapping of options for each start")
+        for name, least in (("members", 1), ("restarts", 1), ("folds", 2)):
+            value = getattr(self, name)
+            if isinstance(value, int) and not least <= value <= MOST_NETWORKS:
+                raise UsageError(f"{name} is {value}; expected {least} to {MOST_NETWORKS}")
+        if several and (self.members > 1 or self.folds):
+            raise UsageError("restarts keeps the best of several starts; it goes with neither members nor folds")
+        if self.members * (self.folds or 1) > MOST_NETWORKS:
+            raise UsageError(f"{self.members} members in {self.folds} folds are more than {MOST_NETWORKS} networks")
+        if not self.folds:
+            return []
+        kind = StratifiedKFold if len(np.unique(strata)) > 1 else KFold
+        parts = kind(self.folds, shuffle=True, random_state=seed % 2**32).split(strata, strata)
+        return [(torch.from_numpy(learned), torch.from_numpy(held)) for learned, held in parts]
+
+    def _kept(
+        self,
+        trained: list[tuple[Model, Trained]],
+        metric: str,
+        valid: Block,
+        folds: list[tuple[torch.Tensor, torch.Tensor]],
+    ) -> Held:
+        """Take over the mean of the networks, or the best of several starts."""
+        sign = -1.0 if greater_is_better(metric) else 1.0
+        prices = [one.best[0] if one.best else math.inf for _, one in trained]
+        self.member_scores_ = sign * np.array(prices).reshape(max(len(folds), 1), -1)
+        first = int(np.argmin(prices))
+        ended = [model for (model, _), price in zip(trained, prices, strict=True) if math.isfinite(price)]
+        is_mean = self.restarts == 1 and len(ended) > 1
+        self.model_ = ensemble_of(ended) if is_mean else trained[first][0]
+        self.history_, self.n_iter_ = self.model_.history.rows, len(self.model_.history.rows)
+        state, stop = trained[first][1].state, trained[first][1].stop
         if "stopped_by_clock" in state.values:
-            warnings.warn(f"training ended early: {state.stop}; give it more minutes", ConvergenceWarning, stacklevel=3)
-        return blocks["valid"]
+            warnings.warn(
+                f"training ended early: {stop or state.stop}; give it more minutes", ConvergenceWarning, stacklevel=4
+            )
+        if not folds:
+            return Held(self.model_.outputs(valid.x), valid)
+        outputs = torch.empty(0)
+        of_fold = len(trained) // len(folds)
+        for k, (_, held) in enumerate(folds):  # each row is answered by the networks that have not seen it
+            model = ensemble_of([m for m, _ in trained[k * of_fold : (k + 1) * of_fold]])
+            some = model.outputs(valid.take(held).x)
+            outputs = some.new_empty(len(valid), *some.shape[1:]) if not len(outputs) else outputs
+            outputs[held] = some
+        return Held(outputs, valid)
 
     def _print(self, row: Row) -> None:
         shown = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in row.items() if "loss" in k or "valid" in k)
@@ -180,6 +254,14 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         frame = rows_again(self, x, self.model_.spec, self._what, self._columns)
         return self.model_.predict_encoded(self.model_.encode(frame))
+
+
+@dataclass(frozen=True)
+class Held:
+    """Outputs for rows that were held out, and those rows."""
+
+    outputs: torch.Tensor
+    rows: Block
 
 
 def _counted(given: Given, weight: np.ndarray) -> Given:
@@ -205,6 +287,13 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             all rows train and choose (`validated_on_` says which).
         patience: epochs without a better validation metric after which to stop.
         metric: what chooses the epoch; None for log loss.
+        members: networks from different starts whose outputs are averaged, a deep ensemble; trained as one computation where that
+            works, which takes much less than `members` times as long.
+        restarts: starts of which the one with the best validation metric is kept: a number, or for each start options of the template,
+            such as [{"width": 16}, {"width": 64}].
+        folds: cross-validation: so many networks (times `members`), each judged on a part of the rows that it has not learned from;
+            `model_` is their mean, calibrated on those rows, and no other rows are held out. What is known of the inputs (their
+            spread, their categories) comes from all rows.
         class_weight: None, "balanced", or a dict from class to weight.
         random_state: an int for the same network each time, a RandomState, or None.
         minutes: a limit for the training, which says so when it ended early.
@@ -212,7 +301,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         verbose: 1 prints a line per epoch.
 
     Fitted: `classes_`, `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),
-    `validated_on_`.
+    `validated_on_`, `member_scores_` (the validation metric of each network, one row for each fold: its spread is that of luck).
 
     >>> x = np.linspace(-1, 1, 80).reshape(-1, 1)
     >>> net = Classifier(epochs=5, random_state=0).fit(x, np.where(x[:, 0] > 0, "high", "low"))
@@ -246,6 +335,9 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         validation_fraction: float = 0.15,
         patience: int | None = None,
         metric: str | None = None,
+        members: int = 1,
+        restarts: int | Sequence[Mapping[str, Option]] = 1,
+        folds: int | None = None,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         random_state: Any = None,
         minutes: float | None = None,
@@ -263,6 +355,9 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             validation_fraction=validation_fraction,
             patience=patience,
             metric=metric,
+            members=members,
+            restarts=restarts,
+            folds=folds,
             random_state=random_state,
             minutes=minutes,
             kinds=kinds,
@@ -291,16 +386,15 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ValueError(f"y holds one class only ({self.classes_[0]!r}); a classifier needs at least two classes")
         target = class_target(name_of(y), codes, self.classes_, weight)
-        valid = self._fit(given, codes.astype(np.int64), target, weight)
-        self._calibrate(valid)
+        self._calibrate(self._fit(given, codes.astype(np.int64), target, weight))
         return self
 
-    def _calibrate(self, valid: Block) -> None:
+    def _calibrate(self, held: Held) -> None:
         """Temperature scaling on validation rows, drawn towards 1 where they are few; none where all are classified rightly."""
-        outputs, y = self.model_.outputs(valid.x), valid.y
+        outputs, y, weight = held.outputs, held.rows.y, held.rows.weight
         assert y is not None
         if self.validated_on_ == "validation rows" and bool((self.model_.loss.predict(outputs).argmax(1) != y).any()):
-            temperature = fit_temperature(outputs, y, self.model_.loss, valid.weight)
+            temperature = fit_temperature(outputs, y, self.model_.loss, weight)
             self.model_.temperature = temperature ** (len(y) / (len(y) + 50))
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -319,11 +413,11 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
     Args:
         template, options, epochs, batch_size, learning_rate, weight_decay, dropout, validation_fraction, patience, random_state,
-        minutes, kinds, verbose: as of `Classifier`.
+        members, restarts, folds, minutes, kinds, verbose: as of `Classifier`.
         metric: what chooses the epoch; None for RMSE.
 
     Fitted: `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),
-    `validated_on_`.
+    `validated_on_`, `member_scores_`.
 
     >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
     >>> net = Regressor(epochs=20, random_state=0).fit(x, 100 + 5 * x[:, 0])
@@ -345,10 +439,11 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         if weight is not None:
             given, values, weight = _counted(given, weight), values[weight > 0], weight[weight > 0]
         target = number_target(name_of(y), values, weight)
-        valid = self._fit(given, values, target, weight)
+        held = self._fit(given, values, target, weight)
         if self.validated_on_ == "validation rows":
-            assert valid.y is not None
-            self.model_.margin = conformal_margin(valid.y.numpy() - self.model_.predict_encoded(valid.x))
+            assert held.rows.y is not None
+            predicted = self.model_.loss.predict(held.outputs.double()).numpy()
+            self.model_.margin = conformal_margin(held.rows.y.numpy() - predicted)
         return self
 
     def predict(self, X: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,12 @@ from netwright.data.encode import encode_inputs
 from netwright.losses.entries import LOSSES
 from netwright.losses.loss import Loss, adapt
 from netwright.losses.standard import CrossEntropy, SquaredError
+from netwright.nn.ensemble import Ensemble
 from netwright.recipes.recipe import Recipe, Template, at_most
-from netwright.train.hooks import (
-    Average,
-    Checkpoint,
-    Evaluate,
-    KeepBest,
-    Quiet,
-    StopAtError,
-    handed_out,
-    outputs_of,
-    set_weights,
-)
-from netwright.train.loop import train
+from netwright.train.hooks import Quiet, outputs_of
+from netwright.train.members import Judge, Trained, train_in_turn, train_members, train_one
 from netwright.train.objectives import Objective, Perturb, Supervised
+from netwright.train.stack import Member
 from netwright.train.state import History, State
 
 FORMAT = 1
@@ -414,18 +406,92 @@ def fit(
         template: the user's function where the recipe is custom.
         watch_train: measure the training error after each epoch.
     """
-    recipe = recipe.resolved()
-    settings = recipe.training
-    net = recipe.build(data.spec, data.target, seed, template)
-    loss = recipe.make_loss(data.target)
-    objective = recipe.make_objective(loss, perturb)
-    watch_train = watch_train or settings.stop_error is not None
-    chain: list[Quiet] = [Average(settings.average)] if settings.average else []
-    chain += [Evaluate(objective, data.block("valid"), loss, metric, data.block("train") if watch_train else None)]
-    chain += [KeepBest(metric, settings.patience)]
-    chain += [StopAtError(settings.stop_error)] if settings.stop_error is not None else []
-    chain += [*hooks, *([Checkpoint(checkpoint)] if checkpoint else [])]
-    state = train(net, objective, data.block("train"), settings, seed=seed, hooks=chain, checkpoint=checkpoint)
-    set_weights(net, state.group("best") or handed_out(state))
-    model = Model(net.eval(), data.spec, data.target, loss, recipe, state.history, data.fingerprint)
-    return model, state
+    fits = _Fits(data, metric, perturb, template, watch_train)
+    recipe, member = fits.member(recipe, seed)
+    objective, judge = fits.judged(recipe)
+    trained = train_one(member, objective, data.source, judge, hooks, checkpoint)
+    return fits.model(recipe, trained), trained.state
+
+
+def fit_all(
+    recipes: Sequence[Recipe],
+    data: Data,
+    *,
+    seeds: Sequence[int],
+    metric: str,
+    folds: Sequence[tuple[Tensor, Tensor]] | None = None,
+    hooks: Callable[[int | None], Sequence[Quiet]] = lambda k: (),
+    checkpoint: Path | None = None,
+    perturb: Perturb | None = None,
+    template: Template | None = None,
+    watch_train: bool = False,
+) -> tuple[list[tuple[Model, Trained]], str]:
+    """Train a fresh network for each seed, all as one computation where that works; why it did not, in words, is the second answer.
+
+    Args:
+        recipes: of each; they may differ in rates, decays, dropout and widths. seeds: of each.
+        folds: rows of the training block that each learns from, and those that it is judged on; None for all training rows and
+            the validation rows.
+        hooks: further ones, of all together (None), or of number k where they are trained in turn.
+        metric, checkpoint, perturb, template, watch_train: as in `fit`.
+
+    Source: Lakshminarayanan et al. (2017) for the many starts, Stone (1974) for the folds.
+    """
+    fits = _Fits(data, metric, perturb, template, watch_train)
+    made = [fits.member(recipe, seed) for recipe, seed in zip(recipes, seeds, strict=True)]
+    members = [member for _, member in made]
+    objective, judge = fits.judged(made[0][0])
+    block = data.block("train")
+    if folds is not None:
+        members = [replace(m, rows=rows) for m, (rows, _) in zip(members, folds, strict=True)]
+        held = [block.take(rows) for _, rows in folds]
+        judge = replace(judge, valid=[Block(some.x, some.y, some.weight) for some in held], watched=None)
+    if perturb is not None:
+        trained, why = (
+            train_in_turn(members, objective, block, judge, hooks, checkpoint),
+            "their batches are changed one by one",
+        )
+    else:
+        trained, why = train_members(members, objective, block, judge, hooks, checkpoint)
+    return [(fits.model(recipe, one), one) for (recipe, _), one in zip(made, trained, strict=True)], why
+
+
+def ensemble_of(models: Sequence[Model]) -> Model:
+    """A model whose outputs are the mean of those of models of one recipe; history and all else are those of the first."""
+    if len(models) == 1:
+        return models[0]
+    recipe = None if models[0].recipe is None else models[0].recipe.model_copy(update={"members": len(models)})
+    return replace(models[0], module=Ensemble(m.module for m in models).eval(), recipe=recipe)
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """What trainings of one data set share."""
+
+    data: Data
+    metric: str
+    perturb: Perturb | None
+    template: Template | None
+    watch_train: bool
+
+    def member(self, recipe: Recipe, seed: int) -> tuple[Recipe, Member]:
+        """The recipe with all options written out, and its fresh network."""
+        recipe = recipe.resolved()
+        return recipe, Member(
+            recipe.build(self.data.spec, self.data.target, seed, self.template), seed, recipe.training
+        )
+
+    def judged(self, recipe: Recipe) -> tuple[Objective, Judge]:
+        """What a step minimises, and what the training is judged by."""
+        loss = recipe.make_loss(self.data.target)
+        watched = self.watch_train or recipe.training.stop_error is not None
+        judge = Judge(loss, self.metric, [self.data.block("valid")], self.data.block("train") if watched else None)
+        return recipe.make_objective(loss, self.perturb), judge
+
+    def model(self, recipe: Recipe, trained: Trained) -> Model:
+        """The model of a trained network."""
+        if isinstance(trained.net, Ensemble):
+            recipe = recipe.model_copy(update={"members": len(trained.net.members)})
+        loss = recipe.make_loss(self.data.target)
+        spec, target = self.data.spec, self.data.target
+        return Model(trained.net, spec, target, loss, recipe, trained.history, self.data.fingerprint)

@@ -12,7 +12,6 @@ from torch import nn
 
 from netwright.checks.fresh import (
     affordable,
-    dense_gradients,
     objective_of,
     price,
     recipe_of,
@@ -24,8 +23,8 @@ from netwright.core.finding import Cell, Figure, Finding, Series, Verdict
 from netwright.core.seed import derive, generator
 from netwright.data.batch import Batch, Block
 from netwright.model import Subject
-from netwright.train import optim
 from netwright.train.settings import Training
+from netwright.train.weights import Weights
 
 _RULE = (
     "the highest stable rate is the last before the smoothed loss gives back half of what it had gained, "
@@ -177,7 +176,7 @@ def range_test(
     size = min(settings.batch_size, rows, len(block))
     draws = generator(seed, "range-batches")
     held = some_rows(subject, affordable(subject, rows, elements=HELD_ELEMENTS, least=64), seed, "range-held")
-    objective, optimizer = objective_of(subject), optim.build(net, settings)
+    objective, weights = objective_of(subject), Weights(net, settings)
     start, losses = _loss(subject, net, held), []
     for rate in rates:
         batch = block.take(torch.randperm(len(block), generator=draws)[:size])
@@ -185,13 +184,9 @@ def range_test(
         prices = objective.step(net, batch, draws)
         total = torch.stack([v.mean() for v in prices.values()]).sum()
         if total.isfinite() and total.requires_grad:
-            optimizer.zero_grad(set_to_none=True)
+            weights.zero()
             total.backward()  # type: ignore[no-untyped-call]
-            dense_gradients(net)
-            nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm or math.inf)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
+            weights.step(rate, weights.norms())
         losses.append(_loss(subject, net, held))
         late = time.monotonic() >= deadline
         if (

@@ -9,6 +9,7 @@ import typer
 
 from netwright import __version__
 from netwright.cli.browse import list_entries, show
+from netwright.cli.cost import cost
 from netwright.cli.export import export
 from netwright.cli.predict import predict
 from netwright.cli.probes import attack, check, explain
@@ -30,6 +31,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "attack": attack,
     "explain": explain,
     "export": export,
+    "cost": cost,
     "list": list_entries,
     "show": show,
 }
@@ -59,6 +61,7 @@ def netwright(
       netwright predict RUN/model new.csv -o out.csv   predictions for new rows
       netwright export RUN --onnx model.onnx           one file that predicts without torch
       netwright attack RUN                             attack the model on its own test rows
+      netwright cost RUN                               what a training costs: time against rows, weights, members
       netwright list checks                            what there is
 
     \b

@@ -13,12 +13,17 @@ def check_data(path: Path) -> None:
     """Refuse data that cannot be any, before torch is imported: a misspelt name is answered at once.
 
     Raises:
-        DataError: no such file, empty, of a format that is not known, or a folder without pictures in folders of classes.
+        DataError: no such file, empty, of a format that is not known, or a folder of neither Parquet files nor
+            pictures in folders of classes.
         SetupError: no permission.
     """
     from netwright.data.folder import list_folder
+    from netwright.data.parquet import ParquetTable, parquet_files
     from netwright.data.raw import check_path, format_of  # polars, a quarter of a second
 
+    if parquet_files(path):
+        ParquetTable(path)
+        return
     if os.path.isdir(path):
         list_folder(path)
         return

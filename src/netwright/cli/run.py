@@ -31,6 +31,7 @@ STEP_PROBES = (
     "choose-augmentation",
     "regularise",
     "average-members",
+    "train-on-all-rows",
 )
 """Findings that the steps of a run make themselves, which are no members of a gallery."""
 
@@ -41,8 +42,9 @@ def run(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), or .parquet; images: a folder with one "
-            "folder per class (below train/, valid/ and test/, or at once), or an .npz with x_train, y_train, x_test, y_test.",
+            help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), .parquet, or a folder of .parquet; images: a "
+            "folder with one folder per class (below train/, valid/ and test/, or at once), or an .npz with x_train, y_train, "
+            "x_test, y_test.",
             show_default=False,
         ),
     ],
@@ -126,7 +128,25 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Go on where a failed check would stop the run. By default off.")
     ] = False,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Whether the rows of a Parquet table stay on disk: all steps then work on a sample, and the last training reads "
+            "all rows in shuffled blocks. By default where they take more than a quarter of the memory.",
+            show_default=False,
+        ),
+    ] = None,
     fail_on: FailOn = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Write the curves of every training, the settings and the scores for 'tensorboard' (into FOLDER/tensorboard) or "
+            "'mlflow' (to MLFLOW_TRACKING_URI, or else FOLDER/mlflow.db) as well. May be repeated. By default for neither; needs "
+            "pip install 'netwright[track]'.",
+        ),
+    ] = None,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -150,6 +170,7 @@ def run(
       netwright run adult.csv --target income --split-column split --out runs/adult
       netwright run houses.parquet --target price --metric mae --drop id --kind rooms=integer
       netwright run data.csv --target y --quick                       a first look in a minute
+      netwright run clicks.parquet --target y --minutes 60            larger than memory: it streams
       netwright run sst2.tsv --target label --text text --split-column split
       netwright run photos/                                           a folder per class
       netwright run mnist.npz --minutes 12
@@ -178,6 +199,8 @@ def run(
         "split_column": split_column,
         "quick": quick,
         "force": force,
+        "track": _trackers(track or []),
+        "stream": stream,
     }
     gate = _gate(fail_on)
     if plan is not None:
@@ -277,6 +300,20 @@ def _task(task: str | None) -> str | None:
     from netwright.core.spec import Task
 
     return _one_of(task, f"--task {task}", "task", get_args(Task))
+
+
+def _trackers(names: list[str]) -> tuple[str, ...]:
+    """Those asked for, once each.
+
+    Raises:
+        SetupError: what one of them needs is not installed.
+    """
+    from netwright.workflow.track import MODULES, require
+
+    for name in names:
+        _one_of(name, f"--track {name}", "writer", MODULES)
+    require(names)
+    return tuple(dict.fromkeys(names))
 
 
 def _kinds(pairs: list[str]) -> dict[str, str]:

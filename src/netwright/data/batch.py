@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -35,6 +35,15 @@ class Batch:
 
     def __len__(self) -> int:
         return len(next(iter(self.x.values())))
+
+    def part(self, begin: int, end: int) -> Batch:
+        """Rows `begin` to `end`, as views."""
+
+        def cut(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[begin:end]
+
+        x = {k: v[begin:end] for k, v in self.x.items()}
+        return Batch(x, cut(self.y), cut(self.weight), cut(self.rows))
 
     def to(self, device: torch.device | str) -> Batch:
         """The same rows on a device."""
@@ -69,9 +78,9 @@ class Block:
 
     def take(self, index: Tensor) -> Batch:
         """The rows `index`."""
-        y = None if self.y is None else self.y[index]
-        weight = None if self.weight is None else self.weight[index]
-        return Batch({k: v[index] for k, v in self.x.items()}, y, weight, index)
+        y = None if self.y is None else self.y.index_select(0, index)
+        weight = None if self.weight is None else self.weight.index_select(0, index)
+        return Batch({k: v.index_select(0, index) for k, v in self.x.items()}, y, weight, index)
 
     def to(self, device: torch.device | str) -> Block:
         """The same block on a device."""
@@ -79,6 +88,36 @@ class Block:
         return Block(x, _moved(self.y, device), _moved(self.weight, device))
 
 
+AT_ONCE = 1 << 25
+"""Bytes that are gathered at once: one gather for some hundred small batches costs less than one for each."""
+
+
+def batches(source: Source, index: Tensor) -> Iterator[Batch]:
+    """The batches of an index (steps, rows), one after the other; those of a block are gathered many at a time.
+
+    >>> block = Block({"x": torch.arange(6.0)})
+    >>> [batch.x["x"].tolist() for batch in batches(block, torch.tensor([[5, 0], [2, 3]]))]
+    [[5.0, 0.0], [2.0, 3.0]]
+    """
+    if not isinstance(source, Block) or not len(index):
+        yield from map(source.take, index)
+        return
+    size = index.shape[1]
+    step = sum(v[:1].numel() * v.element_size() for v in source.x.values()) * size
+    for some in torch.split(index, max(1, AT_ONCE // max(step, 1))):
+        gathered = source.take(some.reshape(-1))
+        yield from (gathered.part(k * size, (k + 1) * size) for k in range(len(some)))
+
+
 def whole(source: Source) -> Batch:
     """All rows of a source as one batch."""
     return source.take(torch.arange(len(source)))
+
+
+@runtime_checkable
+class Streaming(Source, Protocol):
+    """A source that gives batches in its own order, where rows are too many to be taken at random."""
+
+    def batches(self, *, seed: int, epoch: int, size: int, first: int) -> Iterator[Batch]:
+        """The batches of one epoch from number `first` on: len(self) // size of `size` rows each, in an order that depends on
+        (seed, epoch) alone."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from netwright.core.errors import DataError
 from netwright.core.spec import InputSpec, TargetSpec
-from netwright.data.batch import Block, Inputs
+from netwright.data.batch import Block, Inputs, Source
 from netwright.data.encode import decode_inputs, encode_inputs, encode_target
 from netwright.data.images import hash_files, is_images
 from netwright.data.text import decode_words, texts_of
@@ -36,6 +36,7 @@ class Data:
         weight: (N,) sample weights over all rows, or None.
         name: what to call it in reports.
         how: how the split was chosen, in one sentence.
+        stream: where a network is to be trained on more rows than these, which are then a sample: those rows.
     """
 
     frame: pl.DataFrame | None
@@ -45,6 +46,7 @@ class Data:
     weight: np.ndarray | None = None
     name: str = "data"
     how: str = ""
+    stream: Source | None = None
     _blocks: dict[Part, Block] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -78,6 +80,11 @@ class Data:
             y = encode_target(frame[self.target.name], self.target)
             self._blocks[part] = Block(encode_inputs(frame, self.spec), y, weight)
         return self._blocks[part]
+
+    @property
+    def source(self) -> Source:
+        """What a network is trained on: the stream where there is one, else the block of the training rows."""
+        return self.block("train") if self.stream is None else self.stream
 
     def y(self, part: Part) -> np.ndarray:
         """The target of one part: class numbers (int64) or values (float64)."""

@@ -14,6 +14,10 @@ from netwright.core.spec import PAD, ImageField, InputSpec, VectorField
 from netwright.data.batch import Inputs
 from netwright.nn.augment import Augment
 from netwright.nn.embed import CategoryEmbedding, PiecewiseLinear
+from netwright.nn.masks import normal
+
+NOISE = 1 << 20
+"""The number under which a front draws its noise, beyond those of dropout layers."""
 
 
 class TableFront(nn.Module):
@@ -63,7 +67,7 @@ class TableFront(nn.Module):
             missing = raw.isnan()
             z = torch.where(missing, 0.0, (raw - self.center) / self.scale).clamp(-1e6, 1e6).float()
             if self.training and self.noise:
-                z = z + self.noise * torch.randn_like(z)
+                z = z + self.noise * normal(z, NOISE)
                 raw = self.center + self.scale * z.double()
                 raw = torch.where(missing, torch.nan, raw)
             parts += [z / (1 + (z / 3) ** 2).sqrt(), missing.float()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from netwright.core.errors import DataError, SetupError
+from netwright.core.errors import DataError
 from netwright.data.beside import with_pictures
 from netwright.data.cells import counted, typed
 from netwright.data.delimited import DELIMITERS, read_delimited
@@ -17,6 +17,7 @@ from netwright.data.folder import Progress, look_folder
 from netwright.data.frames import from_any, settled
 from netwright.data.look import Look
 from netwright.data.npz import look_npz
+from netwright.data.parquet import ParquetTable, parquet_files
 from netwright.data.raw import MAX_BYTES, check_path, format_of, read_text
 
 __all__ = ["Look", "from_any", "look", "read_table"]
@@ -25,7 +26,8 @@ __all__ = ["Look", "from_any", "look", "read_table"]
 def look(
     path: str | Path, *, limit: int = MAX_BYTES, images: Collection[str] = (), progress: Progress | None = None
 ) -> Look:
-    """Read CSV, TSV, JSON lines (each also .gz or .zst), Parquet, NumPy arrays (.npz), or a folder of pictures.
+    """Read CSV, TSV, JSON lines (each also .gz or .zst), Parquet (a file, or a folder of them), NumPy arrays (.npz), or a folder
+    of pictures.
 
     Files are told apart by suffix. In delimited text a column becomes a number where every cell is one or is missing
     (`cells.typed`); a column with leading zeros stays text. Parquet and JSON lines keep the types that they state. A column that
@@ -43,10 +45,11 @@ def look(
         SetupError: it may not be read.
     """
     path = Path(path)
-    if os.path.isdir(path):
+    if os.path.isdir(path) and not parquet_files(path):
         return look_folder(path, progress)
-    form = format_of(path) if path.suffix or path.is_file() else ""
-    check_path(path, limit)
+    form = "parquet" if os.path.isdir(path) else format_of(path) if path.suffix or path.is_file() else ""
+    if form != "parquet":
+        check_path(path, limit)
     return look_npz(path, limit) if form == "npz" else with_pictures(_table(path, form, limit), path, images, progress)
 
 
@@ -83,23 +86,11 @@ def _delimited(path: Path, limit: int) -> tuple[pl.DataFrame, list[str], str]:
 
 
 def _parquet(path: Path, limit: int) -> pl.DataFrame:
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != b"PAR1":
-                raise DataError(
-                    f"{path} is named Parquet but does not begin as one; take the right suffix, or get the file again"
-                )
-        lazy = pl.scan_parquet(path, glob=False)
-        width = len(lazy.collect_schema())
-        n_rows = int(lazy.select(pl.len()).collect().item())
-        if n_rows * width * 8 > limit:
-            what = f"{n_rows:,} rows of {counted(width, 'column')}, more than the {limit:,} bytes that are read"
-            raise DataError(f"{path} unpacks to {what}; take a sample of its rows, or drop columns")
-        return pl.read_parquet(path, glob=False)
-    except PermissionError as error:
-        raise SetupError(f"no permission to read {path}; allow it with: chmod u+r {path}") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is damaged or no Parquet file ({error}); copy or download it again") from error
+    table = ParquetTable(path)
+    if table.n_bytes > limit:
+        what = f"{len(table):,} rows of {counted(len(table.schema), 'column')}, more than the {limit:,} bytes that are read"
+        raise DataError(f"{path} unpacks to {what}; take a sample of its rows, or drop columns")
+    return pl.concat([table.read(start, stop) for start, stop in table.slices(len(table))])
 
 
 def _jsonl(path: Path, data: bytes) -> pl.DataFrame:

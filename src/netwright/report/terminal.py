@@ -37,6 +37,18 @@ MAX_ROWS = 20
 MAX_CELL = 32
 _COLOURS = {"fail": "red", "warn": "yellow", "pass": "green", "info": "dim"}
 _ASCII_MARKS = {"fail": "x", "warn": "!", "pass": "+", "info": "-"}
+_NOT_AMONG = (
+    "event",
+    "time",
+    "stage",
+    "epoch",
+    "step",
+    "rows_per_second",
+    "memory_mib",
+    "device_memory_mib",
+    "matmul_peak_fraction",
+)
+"""Of an epoch's event: what has its own place in its line, or none."""
 _OPEN: set[Terminal] = set()
 """Those with a bar on the screen, which must be gone before anything else is written and before Python ends."""
 
@@ -133,8 +145,10 @@ class Terminal:
     def _on_epoch(self, event: Mapping[str, Any]) -> None:
         if not self.verbose:
             return
-        values = [(k, v) for k, v in event.items() if k not in ("event", "time", "stage", "epoch", "step")]
+        values = [(k, v) for k, v in event.items() if k not in _NOT_AMONG]
         shown = "  ".join(f"{label(str(k))} {cell(v)}" for k, v in values if is_number(v))
+        if is_number(speed := event.get("rows_per_second")):
+            shown += f"  {cell(round(speed))} rows/s"
         self._say((f"{event.get('stage', '')} epoch {event.get('epoch', '')}  {shown}".strip(), "dim"))
 
     def _on_progress(self, event: Mapping[str, Any]) -> None:

@@ -94,30 +94,30 @@ OPTIMIZERS = Gallery(
 SCHEDULES = Gallery(
     "schedule",
     [
-        Entry("constant", "the same rate throughout", "Robbins and Monro (1951)", "netwright.train.optim:constant"),
+        Entry("constant", "the same rate throughout", "Robbins and Monro (1951)", "netwright.train.schedules:constant"),
         Entry(
             "cosine",
             "half a cosine from the peak to zero",
             "Loshchilov and Hutter (2017)",
-            "netwright.train.optim:cosine",
+            "netwright.train.schedules:cosine",
         ),
         Entry(
             "one-cycle",
             "up to the peak over three tenths of the steps, then down to nearly zero",
             "Smith and Topin (2019)",
-            "netwright.train.optim:one_cycle",
+            "netwright.train.schedules:one_cycle",
         ),
         Entry(
             "step",
             "a half of the rate every few epochs (`halve_every`)",
             "He et al. (2016)",
-            "netwright.train.optim:step",
+            "netwright.train.schedules:step",
         ),
         Entry(
             "multi-cycle",
             "several half cosines, each from the peak to zero (`cycles`)",
             "Loshchilov and Hutter (2017); Huang et al. (2017)",
-            "netwright.train.optim:multi_cycle",
+            "netwright.train.schedules:multi_cycle",
         ),
     ],
 )

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from netwright.core.errors import TrainingError
-from netwright.core.seed import derive, generator
-from netwright.data.batch import Source
-from netwright.train import optim
+from netwright.core.seed import derive
+from netwright.data.batch import Batch, Source, Streaming, batches
+from netwright.nn.masks import key_at, keyed, keyed_dropouts
 from netwright.train.checkpoint import load_checkpoint
+from netwright.train.compiled import Compiling
+from netwright.train.diverge import EVERY, NotFinite, Retreat, first_not_finite, stop_diverged
 from netwright.train.objectives import Objective
 from netwright.train.precision import computing
+from netwright.train.schedules import rate_at
 from netwright.train.settings import Training
-from netwright.train.state import Hook, State
+from netwright.train.stack import Member, Stack
+from netwright.train.state import Hook, Row, State
+from netwright.train.weights import Weights, released
 
 
 def train(
@@ -31,13 +37,15 @@ def train(
     hooks: Sequence[Hook] = (),
     checkpoint: Path | None = None,
 ) -> State:
-    """Train a network in place.
+    """Train a network, or a stack of them, in place.
 
     Batch orders depend on (seed, epoch) and masks on (seed, step) alone, so a training that goes on from a checkpoint ends
-    with the same bits as one that was never interrupted.
+    with the same bits as one that was never interrupted, and a member of a stack with what it would have become alone.
+    A training that diverges goes back to the last good weights with half of its rate, at most twice; in a stack such a member
+    stops, and the others go on.
 
     Args:
-        net: called as net(x) with the batch's inputs.
+        net: called as net(x) with the batch's inputs; a `Stack` brings seeds, rows and settings of its members along.
         objective: what a step minimises.
         source: training rows.
         settings: how.
@@ -46,83 +54,113 @@ def train(
         checkpoint: a file to go on from where it exists.
 
     Raises:
-        TrainingError: a loss is not finite; the message names the step.
+        TrainingError: a loss or gradient is not finite for the third time; the message names step and layer.
 
     Source: Robbins and Monro (1951) for the step, Rumelhart, Hinton and Williams (1986) for the gradient.
     """
-    players = objective.players(net)
-    optimizers = {name: optim.build(player, settings) for name, player in players.items()}
-    batch_size = min(settings.batch_size, len(source))
-    state = State(net, optimizers, settings, max(1, len(source) // batch_size), seed)
+    if settings.channels_last:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    members = net.members if isinstance(net, Stack) else (Member(net, seed, settings),)
+    keys = torch.tensor([derive(m.seed, "masks") for m in members])
+    key = keys if isinstance(net, Stack) else keys[0]
+    n = min(len(source) if m.rows is None else len(m.rows) for m in members)
+    part_size = max(1, min(settings.batch_size, n) // settings.accumulate)
+    steps_per_epoch = max(1, n // (part_size * settings.accumulate))
+    players = {
+        name: Weights(player.net if isinstance(player, Stack) else player, *(m.settings for m in members))
+        for name, player in objective.players(net).items()
+    }
+    state = State(net, {name: w.optimizer for name, w in players.items()}, settings, steps_per_epoch, seed)
     if checkpoint is not None and checkpoint.exists():
         load_checkpoint(checkpoint, state)
-    rng = torch.Generator()
-    with torch.random.fork_rng(devices=[]):
+    share = torch.full((len(members),), 1 / settings.accumulate)
+    rng, retreat = torch.Generator(), Retreat(state)
+
+    def prices(name: str, part: Batch, number: int) -> Tensor:
+        with keyed(key_at(key, number)), computing(settings.precision):
+            return objective.step(net, part, rng)[name].view(len(members), -1)
+
+    def eager(parts: list[Batch], rate: float) -> None:
+        for name, weights in players.items():
+            number = derive(seed, "step", state.step)
+            torch.default_generator.manual_seed(number)
+            rng.manual_seed(number + 1)
+            weights.zero()
+            losses = [0.0] * len(members)
+            for k, part in enumerate(parts):
+                means = prices(name, part, state.step * len(parts) + k).mean(1)
+                means.backward(share)  # type: ignore[no-untyped-call]
+                losses = [a + b / len(parts) for a, b in zip(losses, means.tolist(), strict=True)]
+            norms = weights.norms()
+            if not math.isfinite(sum(losses) + sum(norms)):
+                if len(members) == 1:
+                    again = [partial(prices, name, part, state.step * len(parts) + k) for k, part in enumerate(parts)]
+                    raise NotFinite(state.step, losses[0], norms[0], first_not_finite(net, parts, again))
+                norms = stop_diverged(state, weights, losses, norms)
+            weights.step(rate, norms)
+            state.add(losses, norms)
+
+    compiling = Compiling(net, objective, players, state)
+    with torch.random.fork_rng(devices=[]), keyed_dropouts(net), released(players.values()):
         for hook in hooks:
             hook.on_start(state)
         while state.epoch < settings.epochs and not state.stop:
             net.train()
-            began, first = time.monotonic(), state.step - state.epoch * state.steps_per_epoch
-            order = torch.randperm(len(source), generator=generator(seed, "order", state.epoch))
-            for k in range(first, state.steps_per_epoch):
-                batch = source.take(order[k * batch_size : (k + 1) * batch_size])
-                torch.manual_seed(derive(seed, "step", state.step))
-                rng.manual_seed(derive(seed, "objective", state.step))
-                rate = optim.rate_at(state.step, state.total_steps, settings)
-                for name, player in players.items():
-                    with computing(settings.precision):
-                        loss = objective.step(net, batch, rng)[name].mean()
-                    _update(state, player, state.optimizers[name], loss, rate)
-                state.step += 1
-                for hook in hooks:
-                    hook.on_step(state)
-                if state.stop:
-                    break
-            else:
-                state.epoch += 1
-                state.row = _summary(state, rate, time.monotonic() - began)
-                state.history.rows.append(state.row)
-                for hook in hooks:
-                    hook.on_epoch(state)
+            began, rates = time.monotonic(), [0.0]
+            retreat.remember()
+            try:
+                for steps in compiling.strides(_steps(source, members, state, part_size)):
+                    numbers = range(state.step, state.step + len(steps))
+                    rates = [retreat.factor * rate_at(number, state.total_steps, settings) for number in numbers]
+                    if len(steps) == 1:
+                        eager(steps[0], rates[0])
+                    else:
+                        compiling.run(steps, torch.stack([key_at(key, number) for number in numbers]), rates)
+                    state.step += len(steps)
+                    for hook in hooks:
+                        hook.on_step(state)
+                    if state.stop:
+                        break
+                    if state.step % EVERY < len(steps):
+                        retreat.remember()
+                else:
+                    state.epoch += 1
+                    state.row = _summary(state, rates[-1], time.monotonic() - began)
+                    state.history.rows.append(state.row)
+                    for hook in hooks:
+                        hook.on_epoch(state)
+            except NotFinite as error:
+                if compiling.off():  # once more step by step, to find the layer
+                    retreat.rewind()
+                else:
+                    retreat.back(error)
         for hook in hooks:
             hook.on_end(state)
     net.eval()
     return state
 
 
-def _update(state: State, player: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
-    """One gradient step; sums of loss and gradient norm over the epoch are kept for the history."""
-    value = loss.item()
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"the loss became {value} at step {state.step}; lower the learning rate ({state.settings.learning_rate:g}) "
-            "or look for infinite or huge values among the inputs"
-        )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    limit = state.settings.clip_norm or math.inf
-    norm = nn.utils.clip_grad_norm_(player.parameters(), limit).item()
-    if not math.isfinite(norm):
-        raise TrainingError(
-            f"the gradient became {norm} at step {state.step} (loss {value:g}); lower the learning rate "
-            f"({state.settings.learning_rate:g}) or look for infinite or huge values among the inputs"
-        )
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    sums = state.values.setdefault("sums", [0.0, 0.0, 0])
-    sums[0] += value
-    sums[1] += norm
-    sums[2] += 1
+def _steps(source: Source, members: Sequence[Member], state: State, size: int) -> Iterator[list[Batch]]:
+    """The batches of the epoch's steps that are left, each in `accumulate` parts of `size` rows for each member."""
+    first, of_each = state.step - state.epoch * state.steps_per_epoch, state.settings.accumulate
+    if isinstance(source, Streaming):
+        parts = source.batches(seed=members[0].seed, epoch=state.epoch, size=size, first=first * of_each)
+    else:
+        n = state.steps_per_epoch * of_each * size
+        orders = [m.order(len(source), state.epoch)[:n].view(-1, size) for m in members]
+        parts = batches(source, torch.cat(orders, 1)[first * of_each :])
+    return iter(lambda: list(islice(parts, of_each)), [])
 
 
-def _summary(state: State, rate: float, seconds: float) -> dict[str, float | int | str]:
-    loss, norm, count = state.values.pop("sums", [math.nan, math.nan, 0])
+def _summary(state: State, rate: float, seconds: float) -> Row:
+    losses, norms, count = state.values.pop("sums", [[math.nan], [math.nan], 1])
+    means = [[v / count for v in values] for values in (losses, norms)]
+    loss, norm = means if isinstance(state.net, Stack) else (means[0][0], means[1][0])
     return {
         "epoch": state.epoch,
         "step": state.step,
-        "train_loss": loss / max(count, 1),
-        "gradient_norm": norm / max(count, 1),
+        "train_loss": loss,
+        "gradient_norm": norm,
         "learning_rate": rate,
         "seconds": round(seconds, 3),
     }

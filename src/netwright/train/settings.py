@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from netwright.core.frozen import Frozen
 from netwright.train.precision import Precision
+
+
+class Layer(Frozen):
+    """How some layers are trained differently.
+
+    Args:
+        rate: factor on the learning rate; 0 leaves the layer as it is.
+        weight_decay: its decay; None for the usual one.
+    """
+
+    rate: float = Field(default=1.0, ge=0)
+    weight_decay: float | None = Field(default=None, ge=0)
 
 
 class Training(Frozen):
@@ -25,9 +37,15 @@ class Training(Frozen):
         weight_decay: decay of weight matrices (biases, norms and embeddings are left alone); decoupled from the gradient in
             "adamw", "nadam", "radam" and "adafactor", added to it in the others.
         clip_norm: largest gradient norm; None for no clipping.
-        average: decay of the moving average of weights; None for none.
+        layers: for parameters by name (patterns such as "front" or "body.blocks.*.weight"; the first that fits) another rate or decay.
+        accumulate: parts that a batch is cut into, one after the other, whose gradients are added: a large batch in little memory.
+        average: decay of the moving average of weights; "swa" for the mean of the last quarter of the epochs; "snapshots" for an
+            ensemble of the weights at the end of each of the `cycles`; None for none.
         patience: epochs without a better validation metric after which to stop; None never stops early.
         stop_error: stop when the training error is at most this; None never.
+        channels_last: whether weights of convolutions, and so all maps, are laid out with channels last.
+        compiled: whether steps are compiled, which takes half a minute and pays for small networks that are trained for long; where
+            that is not possible the training is done without and says why.
         precision: of convolutions and matrix products in training, forwards and backwards; weights, the loss and all
             evaluation are in float32. "bfloat16" pays where the processor computes it by itself.
     """
@@ -42,9 +60,13 @@ class Training(Frozen):
     warmup: int = Field(default=50, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip_norm: float | None = Field(default=1.0, gt=0)
-    average: float | None = Field(default=None, gt=0, lt=1)
+    layers: dict[str, Layer] = {}
+    accumulate: int = Field(default=1, ge=1)
+    average: Annotated[float, Field(gt=0, lt=1)] | Literal["swa", "snapshots"] | None = None
     patience: int | None = Field(default=None, ge=1)
     stop_error: float | None = Field(default=None, ge=0)
+    channels_last: bool = False
+    compiled: bool = False
     precision: Precision = "float32"
 
     @model_validator(mode="after")

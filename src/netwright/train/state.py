@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from netwright.train.settings import Training
 
-Row = dict[str, float | int | str]
+Row = dict[str, Any]
+"""Numbers and words by name; in a stack, where members differ, a list with one of each."""
 
 
 @dataclass
@@ -24,6 +25,11 @@ class History:
     def column(self, name: str) -> list[float]:
         """The values of one quantity over the epochs that recorded it."""
         return [float(r[name]) for r in self.rows if name in r]
+
+    def member(self, k: int, epochs: int | None = None) -> History:
+        """What a member of a stack would have recorded alone, up to an epoch."""
+        rows = self.rows if epochs is None else [r for r in self.rows if r["epoch"] <= epochs]
+        return History([{name: v[k] if isinstance(v, list) else v for name, v in row.items()} for row in rows])
 
 
 @dataclass
@@ -61,6 +67,27 @@ class State:
     def total_steps(self) -> int:
         """Steps that the settings allow."""
         return self.steps_per_epoch * self.settings.epochs
+
+    @property
+    def stopped(self) -> dict[str, list[Any]]:
+        """Members of a stack that have stopped, by their number as a word: why, and after which epoch."""
+        found: dict[str, list[Any]] = self.values.setdefault("stopped", {})
+        return found
+
+    def stop_member(self, k: int, why: str) -> None:
+        """Note that a member has stopped; the others go on. The training ends when none is left."""
+        members = len(self.net) if isinstance(self.net, Sized) else 1
+        if str(k) not in self.stopped:
+            self.stopped[str(k)] = [why, self.epoch]
+        if len(self.stopped) == members:
+            self.stop = why if members == 1 else "all members have stopped"
+
+    def add(self, losses: Sequence[float], norms: Sequence[float]) -> None:
+        """Add a step's losses and gradient norms, one of each member, to the sums of the epoch."""
+        sums = self.values.setdefault("sums", [[0.0] * len(losses), [0.0] * len(norms), 0])
+        sums[0] = [a + b for a, b in zip(sums[0], losses, strict=True)]
+        sums[1] = [a + b for a, b in zip(sums[1], norms, strict=True)]
+        sums[2] += 1
 
     def group(self, prefix: str) -> dict[str, Tensor]:
         """Remembered tensors whose name starts with `prefix/`, without it."""

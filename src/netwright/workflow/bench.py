@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from netwright.data.data import Data
 from netwright.losses.metrics import greater_is_better
-from netwright.model import Model, fit
+from netwright.model import Model, fit, fit_all
 from netwright.recipes.recipe import Recipe
-from netwright.train.hooks import Clock, Report
-from netwright.train.state import History
+from netwright.train.hooks import Clock, Quiet, Report
+from netwright.train.measure import Throughput, operations_of_step
+from netwright.train.stack import Stack
+from netwright.train.state import History, State
 
 Tell = Callable[..., None]
 
@@ -54,19 +58,73 @@ class Workbench:
 
     def train(self, name: str, change: str, recipe: Recipe, seconds: float, seed: int | None = None) -> Trial:
         """Train one candidate, stored under its name, so that it is never trained twice; `seed` where it is not the job's."""
-        report = Report(
-            lambda row: self.tell("epoch", stage=name, **row),
-            lambda done, total: self.tell("progress", step="train", done=done, total=total, text=f"{name}: {change}"),
-        )
         model, state = fit(
             recipe,
             self.data,
             seed=self.seed if seed is None else seed,
             metric=self.metric,
-            hooks=[report, self.clock(name, seconds)],
+            hooks=self._hooks(name, change, recipe, seconds),
             checkpoint=self.folder / f"{name}.safetensors",
         )
+        if recipe.training.compiled:
+            self.tell(
+                "note", text=f"{name}: {state.values.get('compiled', 'not compiled, because an epoch is too short')}"
+            )
         best = state.values.get("best")
+        return self._trial(name, change, recipe, model, (best[0], best[1]) if best else None, state.stop)
+
+    def train_all(
+        self, name: str, change: str, recipe: Recipe, seconds: float, seeds: Sequence[int]
+    ) -> tuple[list[Trial], str]:
+        """One recipe from several seeds, as one computation where that works, else in turn and why; `seconds` of each."""
+
+        def hooks(k: int | None) -> list[Quiet]:
+            alone = name if k is None else f"{name}-{k}"
+            return self._hooks(alone, change, recipe, seconds * (len(seeds) if k is None else 1))
+
+        trained, why = fit_all(
+            [recipe] * len(seeds),
+            self.data,
+            seeds=seeds,
+            metric=self.metric,
+            hooks=hooks,
+            checkpoint=self.folder / f"{name}.safetensors",
+        )
+        trials = [
+            self._trial(f"{name}-{k}", change, recipe, model, one.best, one.stop)
+            for k, (model, one) in enumerate(trained)
+        ]
+        return trials, why
+
+    def _trial(
+        self, name: str, change: str, recipe: Recipe, model: Model, best: tuple[float, int] | None, stop: str
+    ) -> Trial:
         sign = -1.0 if greater_is_better(self.metric) else 1.0
         value, epoch = (sign * best[0], best[1]) if best else (math.nan, 0)
-        return Trial(name, change, recipe, model, value, epoch, state.stop)
+        return Trial(name, change, recipe, model, value, epoch, stop)
+
+    def _hooks(self, name: str, change: str, recipe: Recipe, seconds: float) -> list[Quiet]:
+        """What measures, reports and guards a training that begins."""
+        self.tell(
+            "training", stage=name, change=change, metric=self.metric, recipe=recipe.resolved().model_dump(mode="json")
+        )
+        speed = self._speed(recipe)
+        report = Report(
+            lambda row: self.tell("epoch", stage=name, **row, **speed.row),
+            lambda done, total: self.tell("progress", step="train", done=done, total=total, text=f"{name}: {change}"),
+        )
+        return [speed, report, self.clock(name, seconds)]
+
+    def _speed(self, recipe: Recipe) -> Throughput:
+        """What measures a training by this recipe; the first batch is what its steps are counted on."""
+        source = self.data.block("train")
+        objective = recipe.make_objective(recipe.make_loss(self.data.target))
+
+        def count(state: State) -> int | None:
+            first = source.take(torch.arange(min(state.settings.batch_size, len(source))))
+            if not isinstance(state.net, Stack):
+                return operations_of_step(state.net, objective, first)
+            one = operations_of_step(state.net.members[0].net, objective, first)
+            return one and one * len(state.net)
+
+        return Throughput(len(source), count)

@@ -24,6 +24,8 @@ from netwright.workflow.job import Job
 from netwright.workflow.plans import check_plan
 from netwright.workflow.prepare import completed, look_at, read, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
+from netwright.workflow.streaming import long_table, sampled
+from netwright.workflow.track import require, tracked
 
 
 @dataclass(frozen=True)
@@ -72,25 +74,31 @@ def run(
     """The main job: look, split, baselines, design, check, train in two stages, compare, attack, explain, report.
 
     Args:
-        data: path of a table (CSV, TSV, Parquet, JSON lines; .gz and .zst too), of a folder of images with one folder per class, or
-            of an .npz of images; or a pandas, polars or pyarrow frame.
+        data: path of a table (CSV, TSV, Parquet, JSON lines; .gz and .zst too), of a folder of Parquet files or of images with one
+            folder per class, or of an .npz of images; or a pandas, polars or pyarrow frame.
         target: the column to predict; None where the data say it, as images do.
         out: the run's folder; by default runs/<data>-<time>. An existing one is refused.
         listener: called with each event.
         plan: a `plan.json` of an earlier run of the same data, to be replayed instead of measuring anew.
         settings: see `netwright.workflow.settings.Settings` (minutes, metric, seed, kinds, drop, task, group, time, split_column,
-            skip, quick, force).
+            skip, quick, force, track, stream).
 
     Raises:
         UsageError: settings that contradict each other, or an existing folder.
         DataError: the data is not what it must be.
         GateError: a gating check failed; the report is written all the same.
         TrainingError: the training diverged, or ran out of time with nothing usable.
+        SetupError: what `track` needs is not installed, or cannot be reached.
     """
     began, is_path = time.monotonic(), isinstance(data, str | os.PathLike)
     given = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target or "", **settings)
+    require(given.track)
     frame = None if is_path else from_any(data)
-    seen = read(given, listener) if frame is None else Look(frame, (), "frame")
+    if is_path and (table := long_table(given)):
+        given, seen = sampled(given, table)
+        frame = seen.frame
+    else:
+        seen = read(given, listener) if frame is None else Look(frame, (), "frame")
     asked = completed(given, seen)
     looked = look_at(asked, seen)
     rows = split_and_encode(looked, asked)  # bad data, settings or plan are refused before a folder is made
@@ -127,6 +135,7 @@ def resume(folder: str | Path, *, listener: Listener | None = None) -> Result:
         settings = Settings.model_validate(found.settings)
     except ValidationError as error:
         raise DataError(f"{Path(folder) / 'settings.json'} is damaged: {error}") from error
+    require(settings.track)
     return _execute(Job(found, settings, time.monotonic() + settings.seconds))
 
 
@@ -143,7 +152,7 @@ def _settings(**values: Any) -> Settings:
 
 def _execute(job: Job) -> Result:
     """All steps that are to be done, in order; a failed gate ends them, with a report of what is there."""
-    with job.run.locked():
+    with job.run.locked(), tracked(job.run, job.settings.track):
         return _steps(job)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+
+import numpy as np
 
 from netwright.core.finding import Finding, Table
 from netwright.losses.metrics import greater_is_better, score
-from netwright.nn.ensemble import Ensemble
+from netwright.model import ensemble_of
 from netwright.recipes.recipe import member_seed
 from netwright.workflow.bench import Trial, Workbench
 
@@ -23,17 +26,16 @@ def average_members(bench: Workbench, best: Trial, epochs: int, epoch_seconds: f
 
     Source: Hansen and Salamon (1990); Lakshminarayanan et al. (2017).
     """
-    members, each = [best], len(best.history.rows)
-    while len(members) <= MAX_MEMBERS - 1 and best.name != "stage1" and each * len(members) <= epochs:
-        k = len(members)
-        if bench.late(f"member-{k}"):
-            break
-        what = f"member {k + 1} of the ensemble"
-        members.append(bench.train(f"member-{k}", what, best.recipe, epoch_seconds * each, member_seed(bench.seed, k)))
-    recipe = best.recipe.model_copy(update={"members": len(members)})
-    module = Ensemble(m.model.module for m in members).eval()
-    together = replace(best, change=f"{len(members)} networks averaged", recipe=recipe)
-    together = replace(together, model=replace(best.model, module=module, recipe=recipe))
+    members, each, why = [best], max(len(best.history.rows), 1), ""
+    further = min(MAX_MEMBERS - 1, epochs // each) if best.name != "stage1" else 0
+    if further and not bench.late("members"):
+        seeds = [member_seed(bench.seed, k) for k in range(1, further + 1)]
+        trained, why = bench.train_all("members", "from another start", best.recipe, epoch_seconds * each, seeds)
+        members += [trial for trial in trained if math.isfinite(trial.value)]
+    model = ensemble_of([m.model for m in members])
+    together = replace(
+        best, change=f"{len(members)} networks averaged", recipe=model.recipe or best.recipe, model=model
+    )
     data, valid = bench.data, bench.data.block("valid")
     weight = None if valid.weight is None else valid.weight.double().numpy()
     value = score(bench.metric, data.y("valid"), together.model.predict_encoded(valid.x), weight)
@@ -48,10 +50,16 @@ def average_members(bench: Workbench, best: Trial, epochs: int, epoch_seconds: f
         title=f"{len(members)} networks averaged: validation {bench.metric} {value:.4g}, the best of them alone {best.value:.4g}"
         if len(members) > 1
         else "no time for more networks to average with",
-        measured={f"valid_{bench.metric}": value, "gain": gain, "members": len(members), "kept": kept},
+        measured={
+            f"valid_{bench.metric}": value,
+            "gain": gain,
+            "members": len(members),
+            "spread_over_starts": float(np.std(values)),
+            "kept": kept,
+        },
         expected="a better validation metric than one network has",
         why="Networks from different starts make different mistakes; their mean makes fewer. How much single ones differ also says "
-        "how much of a score is luck.",
+        "how much of a score is luck." + (f" They were trained in turn, because {why}." if why else ""),
         tables=(
             Table(
                 title="The members",

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import ConfigDict, ValidationError
 
 from netwright.core.errors import DataError
 from netwright.core.frozen import Frozen
 from netwright.data.data import Data
 from netwright.recipes.recipe import Recipe
-from netwright.train.hooks import Clock
-from netwright.train.loop import train
-from netwright.train.precision import Precision, native_bfloat16
+from netwright.train.precision import Precision
+from netwright.train.way import choose_way
 from netwright.workflow.bench import Trial
+
+MOST_EPOCHS = 400
+"""Of a training by heart."""
+EPOCH_ROWS = 1_000_000
+"""Rows of an epoch over rows on disk, at most: after each the network is evaluated."""
+MIN_EPOCHS, MIN_ROWS = 4, 1000
+"""Evaluations of such a training, and rows of an epoch, at least."""
 
 
 class StagePlan(Frozen):
@@ -30,12 +34,17 @@ class StagePlan(Frozen):
         epoch_seconds: what a pass takes.
         epochs: passes, at most; in stage 2 of all its trials together.
         precision: of the training; predictions are always in float32.
+        channels_last: the layout of images. compiled: whether steps are compiled; in stage 1.
+        reason: why this way, for people.
     """
 
     threads: int
     epoch_seconds: float
     epochs: int
     precision: Precision = "float32"
+    channels_last: bool = False
+    compiled: bool = False
+    reason: str = ""
 
 
 class TryPlan(Frozen):
@@ -50,23 +59,41 @@ class TryPlan(Frozen):
     trials: int
 
 
-def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
-    """Time some steps on one thread and on all, of images in both precisions, and see how many epochs fit into `seconds`.
+class StreamPlan(Frozen):
+    """How the last training goes over rows on disk: an epoch is one of `shards` parts of a pass over all of them."""
 
-    More threads must gain a quarter to be taken: on a busy machine they wait for each other. So must bfloat16.
-    """
-    source = data.block("train")
-    batch_size = min(recipe.training.batch_size, len(source))
-    steps_per_epoch = max(1, len(source) // batch_size)
-    precisions: list[Precision] = ["float32"]
-    if data.spec.images and native_bfloat16():
-        precisions.append("bfloat16")
-    ways = list(product(sorted({1, torch.get_num_threads()}), precisions))
-    each = {way: _step_seconds(recipe.with_training(precision=way[1]), data, way[0]) for way in ways}
-    best = min(ways, key=lambda way: each[way] * 1.25 ** ((way[0] > 1) + (way[1] != "float32")))
-    epoch = each[best] * steps_per_epoch * 1.15  # evaluation after each epoch
-    epochs = int(np.clip(seconds / epoch, 2, 400))
-    return StagePlan(threads=best[0], epoch_seconds=round(epoch, 4), epochs=epochs, precision=best[1])
+    shards: int
+    epochs: int
+    epoch_seconds: float
+
+
+def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
+    """The fastest way to compute a step, and how many epochs fit into `seconds` then; see `train.way.choose_way`."""
+    source, loss = data.block("train"), recipe.make_loss(data.target)
+    steps_per_epoch = max(1, len(source) // min(recipe.training.batch_size, len(source)))
+    began = time.monotonic()
+    way = choose_way(
+        lambda: recipe.build(data.spec, data.target, 0),
+        recipe.make_objective(loss),
+        loss,
+        source,
+        data.block("valid"),
+        recipe.training,
+        steps=MOST_EPOCHS * steps_per_epoch,
+        seconds=seconds,
+    )
+    epoch = way.step_seconds * steps_per_epoch * 1.15  # evaluation after each epoch
+    left = seconds - (time.monotonic() - began if way.compiled else 0.0)
+    epochs = int(np.clip(left / epoch, 2, MOST_EPOCHS))
+    return StagePlan(
+        threads=way.threads,
+        epoch_seconds=round(epoch, 4),
+        epochs=epochs,
+        precision=way.precision,
+        channels_last=way.channels_last,
+        compiled=way.compiled,
+        reason=way.reason,
+    )
 
 
 def plan_trials(
@@ -92,33 +119,22 @@ def plan_regularising(plan: StagePlan, first: Trial, seconds: float) -> StagePla
     return plan.model_copy(update={"epoch_seconds": round(epoch, 4), "epochs": epochs})
 
 
-def _step_seconds(recipe: Recipe, data: Data, threads: int, steps: int = 12) -> float:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        net = recipe.build(data.spec, data.target, 0)
-        objective = recipe.make_objective(recipe.make_loss(data.target))
-        stamps: list[float] = []
-        stopwatch = _Stopwatch(stamps, steps)
-        long = recipe.with_training(epochs=steps + 1, warmup=0).training
-        train(net, objective, data.block("train"), long, seed=0, hooks=[stopwatch])
-    finally:
-        torch.set_num_threads(before)
-    return float(np.median(np.diff(stamps)[2:]))
+def plan_streaming(n_rows: int, plan: StagePlan, n_sample: int, epochs: int, seconds: float) -> StreamPlan:
+    """As many passes over all rows as fit into `seconds`, at most `epochs`, going by the speed of the sample's epochs.
 
+    Args:
+        n_rows: training rows in all. plan: of the epochs over the `n_sample` of them that are in memory.
 
-class _Stopwatch(Clock):
-    """Notes the time after each step and stops after some."""
-
-    def __init__(self, stamps: list[float], steps: int) -> None:
-        super().__init__(math.inf)
-        self.stamps, self.limit = stamps, steps
-
-    def on_step(self, state: Any) -> None:
-        """Note the time."""
-        self.stamps.append(time.perf_counter())
-        if len(self.stamps) >= self.limit:
-            state.stop = "measured"
+    >>> stage = StagePlan(threads=1, epoch_seconds=2.0, epochs=9)
+    >>> plan_streaming(10_000_000, stage, 200_000, 50, 100.0)
+    StreamPlan(shards=10, epochs=10, epoch_seconds=10.0)
+    """
+    rate = n_sample / max(plan.epoch_seconds, 1e-6)
+    rows = min(n_rows, EPOCH_ROWS, max(int(rate * seconds / MIN_EPOCHS), MIN_ROWS))
+    shards = math.ceil(n_rows / rows)
+    each = n_rows / shards / rate
+    most = int(np.clip(seconds / each, 1, epochs * shards))
+    return StreamPlan(shards=shards, epochs=most, epoch_seconds=round(each, 4))
 
 
 class PlanFile(Frozen):
@@ -132,6 +148,7 @@ class PlanFile(Frozen):
     memorise: StagePlan | None = None
     regularise: StagePlan | None = None
     average_epochs: int | None = None
+    stream: StreamPlan | None = None
 
 
 def check_plan(plan: Any, path: str | Path) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def split_and_encode(looked: Looked, settings: Settings, split: Mapping[Part, np
     train = looked.frame[split["train"]]
     spec = fit_inputs(train, looked.kinds)
     target = fit_target(train[settings.target], looked.task)
-    name = Path(settings.data).name.split(".")[0]
+    name = Path(settings.given).name.split(".")[0]
     frame = looked.frame.drop(settings.split_column) if settings.split_column else looked.frame
     return Data(frame, spec, target, split, name=name, how=how)
 

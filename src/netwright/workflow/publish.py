@@ -14,6 +14,7 @@ from netwright.core.files import read_json, write_text
 from netwright.core.finding import Cell, Finding
 from netwright.core.run import Run
 from netwright.data.data import PARTS
+from netwright.data.parquet import parquet_files
 from netwright.losses.metrics import metrics_for
 from netwright.report import page, summary
 from netwright.report.page import Page, Section
@@ -151,7 +152,7 @@ def write_page(job: Job, found: Summary | None = None) -> None:
     page.write(
         run.folder / "report.html",
         Page(
-            title=f"{settings.target} from {Path(settings.data).name}",
+            title=f"{settings.target} from {Path(settings.given).name}",
             subtitle="A network, the classic methods beside it, and the evidence for both",
             verdict=verdict,
             facts=_facts(job, found),
@@ -194,14 +195,19 @@ def _facts(job: Job, found: Summary | None) -> dict[str, Cell]:
 
 def commands(folder: Path, settings: Settings, found: Summary | None) -> tuple[str, ...]:
     """Command lines that repeat the run, use its model, and follow its advice."""
-    words = ["netwright", "run", settings.data, "--target", settings.target]
-    for field, value in settings.model_dump(
-        exclude_defaults=True, exclude={"data", "target", "kinds", "drop", "skip"}
-    ).items():
-        flag = "--" + field.replace("_", "-")
-        words += [flag] if value is True else [flag, str(value)]
+    words = ["netwright", "run", settings.given, "--target", settings.target]
+    asked = settings.model_dump(
+        exclude_defaults=True, exclude={"data", "target", "kinds", "drop", "skip", "streamed", "track"}
+    )
+    if settings.streamed:
+        asked |= {"stream": True, "split_column": settings.streamed.split_column}
+    asked = {field: value for field, value in asked.items() if value is not None}
+    for field, value in asked.items():
+        name = field.replace("_", "-")
+        words += [f"--{name}"] if value is True else [f"--no-{name}"] if value is False else [f"--{name}", str(value)]
     words += [w for k, v in settings.kinds.items() for w in ("--kind", f"{k}={v}")]
     words += [w for c in settings.drop for w in ("--drop", c)] + [w for s in settings.skip for w in ("--skip", s)]
+    words += [w for t in settings.track for w in ("--track", t)]
     lines = [
         shlex.join([*words, "--plan", str(folder / "plan.json")]),
         shlex.join(["netwright", "predict", str(folder), new_rows(settings)]),
@@ -214,5 +220,7 @@ def commands(folder: Path, settings: Settings, found: Summary | None) -> tuple[s
 
 def new_rows(settings: Settings) -> str:
     """What new rows might be called: a file of the same kind as the run's data, or a folder."""
-    path = Path(settings.data)
+    path = Path(settings.given)
+    if parquet_files(path):
+        return "new.parquet"
     return "new" + ("".join(path.suffixes[-2:]) if path.suffixes and not path.is_dir() else "/")

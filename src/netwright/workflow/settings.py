@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,17 @@ from netwright.core.frozen import Frozen
 from netwright.core.spec import ColumnKind, Task
 
 STEPS = ("look", "split", "baselines", "design", "check", "train", "compare", "attack", "explain", "report")
+Tracker = Literal["tensorboard", "mlflow"]
 SKIPPABLE = ("baselines", "check", "attack", "explain")
+
+
+class Streamed(Frozen):
+    """Where the rows are of which a run's data is a sample, and how their parts are told (see `data.parts.PartRule`)."""
+
+    path: str
+    valid: float
+    test: float
+    split_column: str | None = None
 
 
 class Settings(Frozen):
@@ -30,6 +40,9 @@ class Settings(Frozen):
         skip: steps to leave out.
         quick: a small budget, the same steps.
         force: go on after a failed gate.
+        track: where the curves of all trainings go as well; needs the extra `track`.
+        stream: leave the rows of a Parquet table on disk; None where they take more than a quarter of the memory.
+        streamed: set by the run where they do: `data` is then a sample.
     """
 
     data: str
@@ -46,6 +59,9 @@ class Settings(Frozen):
     skip: tuple[str, ...] = ()
     quick: bool = False
     force: bool = False
+    track: tuple[Tracker, ...] = ()
+    stream: bool | None = None
+    streamed: Streamed | None = None
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
@@ -61,6 +77,11 @@ class Settings(Frozen):
         if self.target and self.target in self.drop:
             raise ValueError(f"--drop {self.target}: the target cannot be dropped")
         return self
+
+    @property
+    def given(self) -> str:
+        """Path of the data as the user gave it."""
+        return self.streamed.path if self.streamed else self.data
 
     @property
     def seconds(self) -> float:

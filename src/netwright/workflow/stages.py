@@ -44,7 +44,7 @@ def overparametrise(bench: Workbench, recipe: Recipe, plan: StagePlan, floor: fl
     """
     wanted = max(0.01, floor)
     plain = unrestrained(recipe).with_training(
-        epochs=plan.epochs, weight_decay=0.0, average=None, patience=None, stop_error=wanted
+        epochs=plan.epochs, weight_decay=0.0, average=None, patience=None, stop_error=wanted, compiled=plan.compiled
     )
     seconds = plan.epoch_seconds * plan.epochs
     trial = bench.train("stage1", "learn the training rows by heart", plain, seconds)

@@ -31,13 +31,22 @@ from netwright.recipes.book import alternatives
 from netwright.recipes.book import design as choose
 from netwright.recipes.recipe import Recipe
 from netwright.workflow import publish
-from netwright.workflow.bench import Workbench
+from netwright.workflow.bench import Trial, Workbench
 from netwright.workflow.job import Job
 from netwright.workflow.members import average_members
-from netwright.workflow.plans import StagePlan, TryPlan, plan_memorising, plan_regularising, plan_trials
+from netwright.workflow.plans import (
+    StagePlan,
+    StreamPlan,
+    TryPlan,
+    plan_memorising,
+    plan_regularising,
+    plan_streaming,
+    plan_trials,
+)
 from netwright.workflow.prepare import look_at, look_finding, split_and_encode, split_finding
 from netwright.workflow.probing import ask, complete, fitting, probe
 from netwright.workflow.stages import overparametrise, regularise
+from netwright.workflow.streaming import open_stream, train_on_stream
 from netwright.workflow.tryout import AUGMENTATIONS, choose_augmentation, choose_template
 
 Step = Callable[[Job, bool], list[Finding]]
@@ -127,7 +136,8 @@ def design(job: Job, done: bool) -> list[Finding]:
     job.recipe, job.reason = choose(data.spec, data.target, len(data.split["train"]))
     net = job.recipe.build(data.spec, data.target, job.settings.seed)
     parameters = sum(p.numel() for p in net.parameters())
-    write_text(job.run.folder / "recipe.json", job.recipe.model_dump_json(indent=1))
+    if not done:  # else it may be that of the trained network by now
+        write_text(job.run.folder / "recipe.json", job.recipe.model_dump_json(indent=1))
     return [
         Finding(
             probe="design",
@@ -183,12 +193,12 @@ def train(job: Job, done: bool) -> list[Finding]:
         job.model = Model.load(job.run.folder / "model")
         job.recipe = job.model.recipe
         return []
-    recipe = recipe.with_training(precision=plan.precision)
+    recipe = recipe.with_training(precision=plan.precision, channels_last=plan.channels_last)
     bench = Workbench(
         job.rows, job.metric, job.settings.seed, job.run.folder / "checkpoints", job.tell, job.clock, job.late
     )
     recipe, chosen = _choose_template(job, bench, recipe, plan)
-    job.tell("note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s on {_way(plan)}")
+    job.tell("note", text=f"stage 1: at most {plan.epochs} epochs of {plan.epoch_seconds:.2g} s; {plan.reason or _way(plan)}")
     floor = noise_floor(job.rows)
     if job.rows.target.is_number:
         floor = (floor / job.rows.target.scale) ** 2  # as a share of the target's variance
@@ -199,6 +209,7 @@ def train(job: Job, done: bool) -> list[Finding]:
     best, regularised = regularise(bench, recipe, then, first)
     epochs = job.run.decide("average_epochs", lambda: int(job.seconds("average") / then.epoch_seconds))
     best, averaged = average_members(bench, best, epochs, then.epoch_seconds)
+    best, streamed = _train_on_all_rows(job, bench, best, then)
     if not np.isfinite(best.value):
         raise TrainingError(
             f"no epoch ended with a finite validation {job.metric}: out of time, or diverged; give it more time with --minutes"
@@ -206,7 +217,7 @@ def train(job: Job, done: bool) -> list[Finding]:
     job.model, job.recipe = best.model, best.recipe
     job.model.save(job.run.folder / "model")
     write_text(job.run.folder / "recipe.json", best.recipe.model_dump_json(indent=1))
-    return [*chosen, memorised, *augmented, regularised, averaged]
+    return [*chosen, memorised, *augmented, regularised, averaged, *streamed]
 
 
 def _trials(job: Job, plan: StagePlan, trials: int, **limits: int) -> TryPlan | None:
@@ -242,6 +253,26 @@ def _choose_augmentation(job: Job, bench: Workbench, recipe: Recipe, plan: Stage
 
 def _planned(job: Job, stage: str, measure: Callable[[], StagePlan]) -> StagePlan:
     return StagePlan.model_validate(job.run.decide(stage, lambda: measure().model_dump()))
+
+
+def _train_on_all_rows(job: Job, bench: Workbench, best: Trial, plan: StagePlan) -> tuple[Trial, list[Finding]]:
+    """All rows of a table that stays on disk; other data have no more rows."""
+    if job.settings.streamed is None or job.late("stream"):
+        return best, []
+    source, n_sample, epochs = (
+        open_stream(job.settings, job.rows),
+        len(job.rows.split["train"]),
+        best.recipe.training.epochs,
+    )
+
+    def seconds() -> float:  # with a margin, as epochs from disk may be slower than those in memory
+        return max(0.8 * min(job.seconds("stream"), job.left), 1.0)
+
+    planned = job.run.decide(
+        "stream", lambda: plan_streaming(len(source), plan, n_sample, epochs, seconds()).model_dump()
+    )
+    best, finding = train_on_stream(bench, source, best, StreamPlan.model_validate(planned))
+    return best, [finding]
 
 
 def _way(plan: StagePlan) -> str:

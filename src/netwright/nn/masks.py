@@ -1,0 +1,133 @@
+"""Dropout whose masks are a function of a key, so that they are the same alone, in a stack, and after a resume.
+
+A mask is a hash of (key, layer, position) and no draw from a generator: it can be computed for many networks at once, each with a
+key of its own, and a network's masks do not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+_ODD = (0x632BE59BD9B4E019, 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85, 0x5851F42D4C957F2D, 0x14057B7EF767814F)
+"""Odd multipliers (of well-known generators), one for each dimension of a position and one for the layer."""
+_MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
+"""The multipliers of SplitMix64, as signed numbers."""
+
+_STEP = 0x1B873593CC9E2D51
+"""Odd as well: the distance of two steps' keys."""
+
+_key: Tensor | None = None
+
+
+def key_at(key: Tensor, step: int) -> Tensor:
+    """The key of a step, from that of a training; for several networks at once where `key` has a dimension."""
+    return key + _signed(step * _STEP)
+
+
+def present_key() -> Tensor | None:
+    """The key within `keyed`, None outside."""
+    return _key
+
+
+@contextmanager
+def keyed(key: Tensor) -> Iterator[None]:
+    """Within it `uniform` has a key, int64 without dimensions: one for each network and step."""
+    global _key
+    before, _key = _key, key
+    try:
+        yield
+    finally:
+        _key = before
+
+
+def uniform(shape: Sequence[int], layer: int) -> Tensor:
+    """Numbers in [0, 1) of a shape, by the present key, the layer's number and their own position: SplitMix64's last steps.
+
+    Source: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3"; Steele, Lea and Flood (2014) for the mixing.
+
+    >>> with keyed(torch.tensor(7)):
+    ...     few, many = uniform((2, 3), 0), uniform((2, 500), 0)
+    >>> bool((few == many[:, :3]).all()), 0.4 < many.mean().item() < 0.6
+    (True, True)
+    """
+    assert _key is not None, "no key is set"
+    x = _key + _signed(layer * _ODD[-1])
+    for d, n in enumerate(shape):
+        x = x.unsqueeze(-1) + torch.arange(1, n + 1, device=_key.device) * _ODD[min(d, 3)]
+    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _MIX[0]
+    x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _MIX[1]
+    return ((x >> 40) & 0xFFFFFF).float() * 2**-24
+
+
+def normal(like: Tensor, layer: int) -> Tensor:
+    """Standard normal numbers of the shape and type of `like`: by the key within `keyed`, drawn from torch's generator outside.
+
+    Source: Box and Muller (1958).
+
+    >>> with keyed(torch.tensor(7)):
+    ...     z = normal(torch.zeros(100, 100), 0)
+    >>> abs(z.mean().item()) < 0.05, abs(z.std().item() - 1) < 0.05
+    (True, True)
+    """
+    if _key is None:
+        return torch.randn_like(like)
+    radius = (-2 * (1 - uniform(like.shape, layer)).log()).sqrt()
+    return (radius * (2 * torch.pi * uniform(like.shape, layer + 1)).cos()).to(like.dtype)
+
+
+def _signed(number: int) -> int:
+    """The number modulo 2**64, as int64 has it."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+class KeyedDropout(nn.Dropout):
+    """x * keep / (1 - p) in training, keep = [uniform >= p]; only within `keyed`.
+
+    `layer` is its number in the network; `rate` replaces p where it is a tensor (one of several networks').
+
+    Source: Srivastava et al. (2014).
+    """
+
+    layer: int
+    per_channel = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        rate = getattr(self, "rate", self.p)
+        if not self.training or (isinstance(rate, float | int) and not rate):
+            return input
+        shape = input.shape[:2] if self.per_channel else input.shape
+        keep = uniform(shape, self.layer) >= rate
+        scale = keep.to(input.dtype) / (1 - rate)
+        kept: Tensor = input * (scale.view(*shape, *[1] * (input.dim() - 2)) if self.per_channel else scale)
+        return kept
+
+
+class KeyedChannelDropout(KeyedDropout):
+    """The same for whole channels of (N, C, ...): as `nn.Dropout1d`, `2d` and `3d`."""
+
+    per_channel = True
+
+
+_KEYED: dict[type, type] = {nn.Dropout: KeyedDropout} | dict.fromkeys(
+    (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), KeyedChannelDropout
+)
+
+
+@contextmanager
+def keyed_dropouts(net: nn.Module) -> Iterator[None]:
+    """Within it the network's dropout layers, those of torch, are keyed ones; afterwards they are what they were."""
+    changed = [(layer, type(layer)) for layer in net.modules() if type(layer) in _KEYED]
+    for number, (layer, kind) in enumerate(changed):
+        layer.__class__ = _KEYED[kind]
+        layer.layer = number  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for layer, kind in changed:
+            layer.__class__ = kind
+            del layer.layer

@@ -1,0 +1,140 @@
+"""Trainings that diverge: where the first number that is not finite came from, and the way back to weights that were good."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netwright.core.errors import TrainingError
+from netwright.data.batch import Batch
+from netwright.train.state import State
+from netwright.train.weights import Weights
+
+RETURNS = 2
+"""Times that a training may go back before it is given up."""
+EVERY = 1000
+"""Steps after which good weights are remembered within a long epoch."""
+
+
+class NotFinite(TrainingError):
+    """The loss or the gradient of a step is not finite.
+
+    Args:
+        step: from 0. loss, norm: of that step. where: the layer, in words; empty where it could not be found.
+    """
+
+    def __init__(self, step: int, loss: float, norm: float, where: str) -> None:
+        self.step, self.where = step, where
+        name, value = ("gradient", norm) if math.isfinite(loss) else ("loss", loss)
+        super().__init__(f"the {name} became {value} at step {step}" + (f", first in {where}" if where else ""))
+
+
+class Retreat:
+    """Remembers good weights, and goes back to them with half of the learning rate.
+
+    Going back is part of the state: `state.values["returns"]` holds step, place and new factor of each, and a resume knows of it.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._good: dict[str, Any] = {}
+
+    @property
+    def factor(self) -> float:
+        """What the learning rate is multiplied with by now."""
+        return float(0.5 ** len(self.state.values.get("returns", ())))
+
+    def remember(self) -> None:
+        """The present state is good: it can be returned to."""
+        s = self.state
+        self._good = {
+            "net": {k: v.detach().clone() for k, v in s.net.state_dict().items()},
+            "optimizers": {k: copy.deepcopy(o.state_dict()) for k, o in s.optimizers.items()},
+            "tensors": {k: v.clone() for k, v in s.tensors.items()},
+            "values": copy.deepcopy(s.values),
+            "at": (s.step, s.epoch, len(s.history.rows)),
+        }
+
+    def back(self, error: NotFinite) -> None:
+        """Return.
+
+        Raises:
+            TrainingError: it has returned often enough.
+        """
+        s, rate = self.state, self.state.settings.learning_rate
+        returns = [*s.values.get("returns", []), [error.step, error.where, str(error)]]
+        if len(returns) > RETURNS or error.where.startswith("the input"):
+            raise TrainingError(
+                f"{error}; lower the learning rate ({rate:g}; half and a fourth of it did not help) "
+                "or look for infinite or huge values among the inputs"
+            ) from error
+        self.rewind()
+        s.values["returns"] = returns
+
+    def rewind(self) -> None:
+        """Return without a smaller rate."""
+        s = self.state
+        s.net.load_state_dict(self._good["net"])
+        for name, optimizer in s.optimizers.items():
+            optimizer.load_state_dict(copy.deepcopy(self._good["optimizers"][name]))
+        s.tensors = {k: v.clone() for k, v in self._good["tensors"].items()}
+        s.values = {**copy.deepcopy(self._good["values"]), "returns": s.values.get("returns", [])}
+        s.step, s.epoch, rows = self._good["at"]
+        del s.history.rows[rows:]
+
+
+def first_not_finite(net: nn.Module, parts: Sequence[Batch], again: Sequence[Callable[[], Tensor]]) -> str:
+    """The place of the first number that is not finite, in words, found by doing the step again.
+
+    Args:
+        parts: of the step's batch. again: for each the prices of its rows, as in training.
+    """
+    found: list[str] = []
+
+    def look(name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
+        if not found and any(not bool(t.isfinite().all()) for t in _tensors(output)):
+            found.append(f"the output of {name} ({type(layer).__name__})")
+
+    names = {name: layer for name, layer in net.named_modules() if name and not any(True for _ in layer.children())}
+    hooks = [layer.register_forward_hook(partial(look, name)) for name, layer in names.items()]
+    try:
+        net.zero_grad(set_to_none=False)
+        for part, price in zip(parts, again, strict=True):
+            with torch.enable_grad():
+                values = price()
+            if found:
+                return found[0]
+            bad = [k for k, v in part.x.items() if bool(v.isinf().any())]
+            if not bool(values.isfinite().all()):
+                return f"the input {bad[0]!r}" if bad else "the loss"
+            values.mean().backward()  # type: ignore[no-untyped-call]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    wrong = [name for name, p in net.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())]
+    return f"the gradient of {wrong[-1]}" if wrong else ""
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output] if output.is_floating_point() else []
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    return [t for one in output for t in _tensors(one)] if isinstance(output, list | tuple) else []
+
+
+def stop_diverged(state: State, weights: Weights, losses: Sequence[float], norms: Sequence[float]) -> list[float]:
+    """Stop the members of a stack whose loss or gradient is not finite; the norms that are left."""
+    kept = list(norms)
+    for k, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
+        if not math.isfinite(loss + norm):
+            state.stop_member(k, str(NotFinite(state.step, loss, norm, "")))
+            weights.silence(k)
+            kept[k] = 0.0
+    return kept

@@ -1,0 +1,81 @@
+"""What the machine gives: its speed in products of matrices, and the memory that a process has taken."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+_SIZES = (512, 1024)
+"""Rows of the matrices. Small ones suit few threads and little cache, large ones many threads: the faster size counts."""
+_SECONDS = 0.02
+"""How long products of each size are repeated; the fastest one was disturbed least."""
+
+
+def matmul_peak(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+    """Floating-point operations per second of square products of matrices, 2 n^3 each, with the present number of threads.
+
+    Measured at the first call, in about a tenth of a second, and remembered for this process, number of threads, device and
+    number format.
+
+    Source: the measured counterpart of the peak in Williams, Waterman and Patterson (2009), "Roofline".
+
+    >>> matmul_peak() > 1e6 and matmul_peak() == matmul_peak()
+    True
+    """
+    return _measured(torch.device(device), dtype, torch.get_num_threads())
+
+
+@functools.cache
+@torch.no_grad()
+def _measured(device: torch.device, dtype: torch.dtype, threads: int) -> float:
+    return max(2 * n**3 / _fastest(torch.ones(n, n, dtype=dtype, device=device)) for n in _SIZES)
+
+
+def _fastest(a: torch.Tensor) -> float:
+    """Seconds of the fastest product of a matrix with itself, of two or more after one that is not timed."""
+    product = a @ a
+    times: list[float] = []
+    while len(times) < 2 or sum(times) < _SECONDS:
+        _wait(a.device)
+        began = time.perf_counter()
+        torch.mm(a, a, out=product)
+        _wait(a.device)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what was asked of it; the processor always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory_mib() -> float | None:
+    """The largest resident memory of this process so far, in MiB; None where the system does not say.
+
+    >>> (peak_memory_mib() or 1.0) > 0
+    True
+    """
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: unlike getrusage, without what the process was forked from
+        words = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        if words:
+            return int(words[0][1]) / 1024
+    try:
+        import resource
+    except ImportError:  # no such count on this system
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def peak_device_memory_mib(device: torch.device) -> float | None:
+    """The most memory that tensors have held on a GPU so far, in MiB; None on a processor.
+
+    >>> peak_device_memory_mib(torch.device("cpu")) is None
+    True
+    """
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None

@@ -1,0 +1,223 @@
+"""How a training is computed: threads, precision, memory layout and compilation, chosen by timing a few steps of each."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from netwright.core.frozen import Frozen
+from netwright.data.batch import Block, Source
+from netwright.losses.loss import Loss
+from netwright.train.hooks import Quiet, outputs_of
+from netwright.train.loop import train
+from netwright.train.objectives import Objective
+from netwright.train.precision import Precision, native_bfloat16
+from netwright.train.settings import Training
+from netwright.train.state import State
+
+LEAST_STEPS = 4
+"""Steps that are timed even where there is no time."""
+STEPS = 12
+"""Steps that are timed of each way."""
+WORTH_COMPILING = 60.0
+"""Seconds that a training must have ahead of it before it is tried whether compiling pays: that takes half of them."""
+AGREEING = 60
+"""Steps after which the validation losses of both precisions are compared."""
+
+
+class Way(Frozen):
+    """What was chosen.
+
+    Args:
+        threads: of the processor. precision: of products and convolutions. channels_last: the layout of images and their maps.
+        compiled: whether steps are compiled. step_seconds: what a step takes then.
+        reason: for people, one line.
+    """
+
+    threads: int = 1
+    precision: Precision = "float32"
+    channels_last: bool = False
+    compiled: bool = False
+    step_seconds: float = math.nan
+    reason: str = ""
+
+    def settings(self, settings: Training) -> Training:
+        """The settings of a training that goes this way."""
+        mine = {"precision": self.precision, "channels_last": self.channels_last, "compiled": self.compiled}
+        return settings.model_copy(update=mine)
+
+
+def choose_way(
+    make: Callable[[], nn.Module],
+    objective: Objective,
+    loss: Loss,
+    source: Source,
+    valid: Block,
+    settings: Training,
+    steps: int,
+    seconds: float = math.inf,
+) -> Way:
+    """The fastest way to do `steps` steps, or as many of them as fit into `seconds`.
+
+    A way must gain: more threads and bfloat16 a quarter, since threads wait for each other on a busy machine, and the layout
+    a tenth; bfloat16 also must not lose more on validation rows than another seed does; compiled steps must have
+    earned their compilation by the end.
+
+    Args:
+        make: gives a fresh network, each time the same. loss: prices outputs for validation rows. steps: that are ahead.
+    """
+    net = make()
+    is_conv = any(isinstance(layer, nn.Conv2d) for layer in net.modules())
+    ways = [
+        Way(threads=threads, precision=precision, channels_last=last)
+        for threads, precision, last in product(
+            sorted({1, torch.get_num_threads()}),
+            ("float32", "bfloat16") if is_conv and native_bfloat16() else ("float32",),
+            (False, True) if is_conv and not _is_channels_last(net) else (False,),
+        )
+    ]
+    timed = [_timed(way, make, objective, source, settings) for way in ways]
+    best = min(timed, key=_handicapped)
+    if best.precision == "bfloat16" and not _agrees(best, make, objective, loss, source, valid, settings):
+        best = min((way for way in timed if way.precision == "float32"), key=_handicapped)
+    slowest = max(timed, key=lambda way: way.step_seconds)
+    reason = f"{_words(best)}: {_ms(best.step_seconds)} a step"
+    if slowest is not best:
+        reason += f", where {_words(slowest)} would take {_ms(slowest.step_seconds)}"
+    steps = min(steps, int(min(seconds / best.step_seconds, 1e12)))
+    compiled, why = _compiled(best, make, objective, source, settings, steps)
+    return compiled.model_copy(update={"reason": f"{reason}; {why}"})
+
+
+def _handicapped(way: Way) -> float:
+    more = (way.threads > 1) + (way.precision != "float32")
+    return way.step_seconds * 1.25**more * 1.1**way.channels_last
+
+
+def _is_channels_last(net: nn.Module) -> bool:
+    convs = [
+        layer.weight for layer in net.modules() if isinstance(layer, nn.Conv2d) and min(layer.weight.shape[1:]) > 1
+    ]
+    return bool(convs) and all(w.is_contiguous(memory_format=torch.channels_last) for w in convs)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.2g} ms"
+
+
+def _words(way: Way) -> str:
+    threads = "one thread" if way.threads == 1 else f"{way.threads} threads"
+    return threads + " in bfloat16" * (way.precision == "bfloat16") + ", channels last" * way.channels_last
+
+
+def _timed(way: Way, make: Callable[[], nn.Module], objective: Objective, source: Source, settings: Training) -> Way:
+    with threads(way.threads):
+        times, _ = step_times(make(), objective, source, way.settings(settings), steps=STEPS)
+    return way.model_copy(update={"step_seconds": float(np.median(times[2:]))})
+
+
+def _agrees(
+    way: Way,
+    make: Callable[[], nn.Module],
+    objective: Objective,
+    loss: Loss,
+    source: Source,
+    valid: Block,
+    settings: Training,
+) -> bool:
+    """Whether the validation loss after some steps is that of float32, give or take what another seed changes."""
+    some = valid.take(torch.arange(min(len(valid), 1000)))
+    rows = Block(some.x, some.y, some.weight)
+    assert rows.y is not None
+
+    def after(precision: Precision, seed: int) -> float:
+        net, stop = make(), Stopwatch(AGREEING, math.inf)
+        chosen = way.settings(settings).model_copy(
+            update={"precision": precision, "epochs": AGREEING + 1, "average": None}
+        )
+        train(net, objective, source, chosen, seed=seed, hooks=[stop])
+        return float(loss.values(outputs_of(net, objective, rows), rows.y).double().mean())  # type: ignore[arg-type]
+
+    with threads(way.threads):
+        wide, other, narrow = after("float32", 0), after("float32", 1), after("bfloat16", 0)
+    return narrow - wide <= max(abs(wide - other), 0.01 * abs(wide))
+
+
+def _compiled(
+    way: Way, make: Callable[[], nn.Module], objective: Objective, source: Source, settings: Training, steps: int
+) -> tuple[Way, str]:
+    """The way with compiled steps where they pay, and why or why not."""
+    ahead = steps * way.step_seconds
+    if ahead < WORTH_COMPILING:
+        return way, f"not compiled: about {ahead:.0f} s of steps are ahead, and compiling takes half a minute"
+    if isinstance(settings.average, float) or any(isinstance(m, nn.modules.conv._ConvNd) for m in make().modules()):
+        return way, "not compiled: a step is more than overhead, or weights are averaged after each"
+    fast, began = way.model_copy(update={"compiled": True}), time.perf_counter()
+    with threads(way.threads):
+        times, state = _strides(make(), objective, source, fast.settings(settings))
+    said = str(state.values.get("compiled", "not compiled, because an epoch has too few steps"))
+    if not times:
+        return way, said
+    took, each = time.perf_counter() - began, float(np.median(times)) / 8
+    if took + steps * each > 0.9 * ahead:
+        return way, f"not compiled: compiling took {took:.0f} s, and a step would still take {_ms(each)}"
+    return fast.model_copy(update={"step_seconds": each}), f"compiled in {took:.0f} s, a step takes {_ms(each)}"
+
+
+def _strides(net: nn.Module, objective: Objective, source: Source, settings: Training) -> tuple[list[float], State]:
+    """Seconds of compiled strides, none where there were none."""
+    stopwatch = Stopwatch(40, math.inf)
+    long = settings.model_copy(update={"epochs": 100, "warmup": 0})
+    state = train(net, objective, source, long, seed=0, hooks=[stopwatch])
+    pairs = zip(np.diff(stopwatch.numbers), np.diff(stopwatch.stamps), strict=True)
+    return [float(seconds) for n, seconds in pairs if n > 1][1:], state
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Within it torch computes with n threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def step_times(
+    net: nn.Module, objective: Objective, source: Source, settings: Training, *, steps: int, seconds: float = math.inf
+) -> tuple[np.ndarray, int]:
+    """Seconds of each optimiser step but the first, and how many steps an epoch has. The network is trained by it.
+
+    Args:
+        steps: after which to stop. seconds: after which to stop, too, once there are `LEAST_STEPS`.
+    """
+    stopwatch = Stopwatch(steps, seconds)
+    long = settings.model_copy(update={"epochs": steps + 1, "warmup": 0})
+    state = train(net, objective, source, long, seed=0, hooks=[stopwatch])
+    return np.diff(stopwatch.stamps), state.steps_per_epoch
+
+
+class Stopwatch(Quiet):
+    """Notes the time after each step, or stride of steps, and stops after some."""
+
+    def __init__(self, steps: int, seconds: float) -> None:
+        self.steps, self.seconds = steps, seconds
+        self.stamps: list[float] = []
+        self.numbers: list[int] = []
+
+    def on_step(self, state: Any) -> None:
+        """Note the time."""
+        self.stamps.append(time.perf_counter())
+        self.numbers.append(state.step)
+        n, passed = len(self.stamps), self.stamps[-1] - self.stamps[0]
+        if n >= self.steps or (n > LEAST_STEPS and passed >= self.seconds):
+            state.stop = "measured"

@@ -1,0 +1,130 @@
+"""Compiled steps are the same steps: equal to those done one by one, after a resume too; and a word where there are none."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from netwright.core.errors import TrainingError
+from netwright.data.batch import Block
+from netwright.losses.standard import CrossEntropy
+from netwright.train import compiled
+from netwright.train.hooks import Checkpoint, Evaluate, KeepBest, Quiet
+from netwright.train.loop import train
+from netwright.train.objectives import Supervised
+from netwright.train.settings import Layer, Training
+from netwright.train.state import State
+from test_train import OnX, rows, small_net, weights_of
+
+OBJECTIVE = Supervised(CrossEntropy())
+SETTINGS = Training(
+    epochs=3, batch_size=8, learning_rate=0.02, warmup=5, weight_decay=0.1, clip_norm=0.5, compiled=True
+)
+BLOCK = rows(8 * 21, weight=torch.rand(8 * 21, generator=torch.Generator().manual_seed(0)))  # 21 steps an epoch
+
+
+def batch_normed() -> nn.Module:
+    torch.manual_seed(0)
+    return OnX(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
+
+
+@pytest.fixture
+def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole way but the last: the function of eight steps runs as it was traced."""
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+
+
+def both(settings: Training, make: Any = small_net, block: Block = BLOCK) -> tuple[State, State]:
+    done = []
+    for is_compiled in (True, False):
+        chosen = settings.model_copy(update={"compiled": is_compiled})
+        done.append(train(make(), OBJECTIVE, block, chosen, seed=7))
+    return done[0], done[1]
+
+
+def assert_equal(one: State, two: State) -> None:
+    torch.testing.assert_close(weights_of(one.net), weights_of(two.net), rtol=1e-4, atol=1e-5)
+    for column in ("train_loss", "gradient_norm", "learning_rate"):
+        assert one.history.column(column) == pytest.approx(two.history.column(column), rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", list(compiled._RULES))
+@pytest.mark.usefixtures("without_compiler")
+def test_eight_steps_at_once_equal_eight_steps(optimizer: str) -> None:
+    fast, slow = both(SETTINGS.model_copy(update={"optimizer": optimizer}))
+    assert fast.values["compiled"].startswith("8 steps") and "compiled" not in slow.values
+    assert_equal(fast, slow)
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_layers_with_rates_of_their_own_and_no_clipping_are_compiled_alike() -> None:
+    own = {"body.0": Layer(rate=0.3), "body.4": Layer(weight_decay=0.5)}
+    fast, slow = both(SETTINGS.model_copy(update={"layers": own, "clip_norm": None}))
+    assert "compiled" in fast.values
+    assert_equal(fast, slow)
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_a_killed_compiled_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    class Kill(Quiet):
+        def on_step(self, state: State) -> None:
+            if state.step >= 35:
+                raise KeyboardInterrupt
+
+    def run(net: nn.Module, *hooks: Quiet, path: Path | None = None) -> State:
+        chain = [Evaluate(OBJECTIVE, BLOCK, CrossEntropy(), "log-loss"), KeepBest("log-loss", None), *hooks]
+        return train(net, OBJECTIVE, BLOCK, SETTINGS, seed=7, hooks=chain, checkpoint=path)
+
+    whole, path = run(small_net()), tmp_path / "killed.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        run(small_net(), Checkpoint(path, every_seconds=0), Kill(), path=path)
+    again = run(small_net(), Checkpoint(path), path=path)
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(whole.net), weights_of(again.net), strict=True))
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_where_compiled_steps_diverge_the_layer_is_found_step_by_step() -> None:
+    x = BLOCK.x["x"].clone()
+    x[100] = math.inf
+    with pytest.raises(TrainingError, match=r"at step \d+, first in the output of body.0 \(Linear\)"):
+        train(small_net(), OBJECTIVE, Block({"x": x}, BLOCK.y), SETTINGS, seed=7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "make", "why"),
+    [
+        ({"optimizer": "rmsprop"}, small_net, "rmsprop has no compiled form; adam, adamw"),
+        ({"average": 0.9}, small_net, "moving average"),
+        ({"accumulate": 2}, small_net, "accumulated"),
+        ({}, batch_normed, "running statistics"),
+    ],
+)
+def test_what_is_not_compiled_is_trained_and_says_why(settings: dict[str, Any], make: Any, why: str) -> None:
+    fast, slow = both(SETTINGS.model_copy(update=settings), make)
+    assert fast.values["compiled"].startswith("not compiled, because ") and why in fast.values["compiled"]
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(fast.net), weights_of(slow.net), strict=True))
+
+
+@pytest.mark.slow
+def test_steps_compiled_to_machine_code_equal_those_done_one_by_one() -> None:
+    fast, slow = both(SETTINGS)
+    assert fast.values["compiled"] == "8 steps as one function"
+    assert_equal(fast, slow)
+
+
+@pytest.mark.slow
+def test_without_a_compiler_a_training_is_done_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor.config as inductor
+
+    monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
+    monkeypatch.setattr(inductor, "force_disable_caches", True)
+    state = train(
+        copy.deepcopy(small_net(1)), OBJECTIVE, BLOCK, SETTINGS.model_copy(update={"weight_decay": 0.2}), seed=7
+    )
+    assert state.epoch == 3 and state.values["compiled"] == "not compiled, because there is no working C++ compiler"

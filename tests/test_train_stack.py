@@ -1,0 +1,306 @@
+"""A member of a stack becomes what it would have become alone: same start, same order, same masks, its own rate, decay and width."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from conftest import make_data
+from netwright.data.batch import Block
+from netwright.data.data import Data
+from netwright.losses.standard import CrossEntropy
+from netwright.recipes.recipe import Recipe
+from netwright.train.entries import OPTIMIZERS
+from netwright.train.hooks import Average, Checkpoint, Evaluate, KeepBest, Quiet
+from netwright.train.loop import train
+from netwright.train.objectives import Supervised
+from netwright.train.settings import Layer, Training
+from netwright.train.stack import Member, Stack, Unstackable
+from netwright.train.state import State
+from test_train import OnX, rows, small_net
+
+OBJECTIVE = Supervised(CrossEntropy())
+FIFTY = Training(
+    epochs=10, batch_size=8, learning_rate=0.02, warmup=5, weight_decay=0.1, clip_norm=0.5
+)  # 5 steps an epoch
+
+
+class Gru(nn.Module):
+    """Two layers of a recurrent net over the steps, a map of the mean of its outputs."""
+
+    def __init__(self, kind: type[nn.RNNBase] = nn.GRU, **options: Any) -> None:
+        super().__init__()
+        self.rnn = kind(3, 6, batch_first=True, **options)
+        self.drop, self.head = nn.Dropout(0.2), nn.Linear(12 if options.get("bidirectional") else 6, 3)
+
+    def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+        y: Tensor = self.head(self.drop(self.rnn(x["x"])[0].mean(1)))
+        return y
+
+
+def batch_normed() -> nn.Module:  # a bias before the norm has no effect: Adam would make steps of its rounding errors
+    return OnX(
+        nn.Sequential(nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
+    )
+
+
+def conv() -> nn.Module:
+    return OnX(
+        nn.Sequential(
+            nn.Unflatten(1, (1, 2, 2)),
+            nn.Conv2d(1, 4, 2, padding=1),
+            nn.ReLU(),
+            nn.Dropout2d(0.3),
+            nn.Flatten(),
+            nn.Linear(36, 3),
+        )
+    )
+
+
+def attention() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.2, batch_first=True)
+    body = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+    return OnX(nn.Sequential(nn.Unflatten(1, (1, 4)), body, nn.Flatten(), nn.Linear(4, 3)))
+
+
+def in_steps(block: Block) -> Block:
+    """The same rows as series of four steps of three numbers."""
+    return Block({"x": block.x["x"].unsqueeze(2).repeat(1, 1, 3) * torch.arange(1.0, 4.0)}, block.y)
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], Callable[[Block], Block]]] = {
+    "mlp with dropout": (lambda: small_net(int(torch.initial_seed() % 1000)), lambda b: b),
+    "mlp with batch norm": (batch_normed, lambda b: b),
+    "convnet": (conv, lambda b: b),
+    "gru": (Gru, in_steps),
+    "lstm, both ways": (lambda: Gru(nn.LSTM, bidirectional=True), in_steps),
+    "two plain recurrent layers": (lambda: Gru(nn.RNN, num_layers=2), in_steps),
+}
+
+
+def started(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return make()
+
+
+def alone(member: Member, block: Block) -> tuple[nn.Module, State]:
+    net = copy.deepcopy(member.net)
+    source = block if member.rows is None else Block(*_taken(block, member.rows))
+    return net, train(net, OBJECTIVE, source, member.settings, seed=member.seed)
+
+
+def _taken(block: Block, index: Tensor) -> tuple[Mapping[str, Tensor], Tensor | None]:
+    batch = block.take(index)
+    return batch.x, batch.y
+
+
+def stacked(members: list[Member], block: Block, *hooks: Quiet) -> tuple[Stack, State]:
+    stack = Stack(members, block.take(torch.arange(8)).x, slower=True)
+    return stack, train(stack, OBJECTIVE, block, members[0].settings, seed=members[0].seed, hooks=hooks)
+
+
+def assert_each_as_alone(members: list[Member], block: Block) -> None:
+    stack, state = stacked(members, block)
+    everything = {**dict(stack.named_buffers()), **dict(stack.named_parameters())}
+    for k, member in enumerate(members):
+        net, history = alone(member, block)
+        own = stack.part(everything, k)
+        expected = {**dict(net.named_buffers()), **dict(net.named_parameters())}
+        assert set(own) == set(expected)
+        for name, tensor in expected.items():
+            torch.testing.assert_close(own[name], tensor, rtol=2e-4, atol=2e-5, msg=lambda m, name=name: f"{name}: {m}")
+        for column in ("train_loss", "gradient_norm"):
+            ours = state.history.member(k).column(column)
+            assert ours == pytest.approx(history.history.column(column), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", list(NETS))
+def test_after_fifty_steps_each_member_is_what_it_would_be_alone(name: str) -> None:
+    make, shape = NETS[name]
+    members = [Member(started(make, k), seed=10 + k, settings=FIFTY) for k in range(3)]
+    assert_each_as_alone(members, shape(rows()))
+
+
+@pytest.mark.parametrize("name", ["mlp with dropout", "gru"])
+def test_a_stack_of_one_is_the_plain_loop(name: str) -> None:
+    make, shape = NETS[name]
+    assert_each_as_alone([Member(started(make, 0), seed=3, settings=FIFTY)], shape(rows()))
+
+
+def test_members_of_the_table_recipe_with_noise_and_dropout_are_what_they_would_be_alone() -> None:
+    data: Data = make_data("binary")
+    options = {"width": 8, "depth": 2, "dropout": 0.3, "noise": 0.2, "number_dim": 4, "category_dim": 2}
+    recipe = Recipe(name="r", template="residual-mlp", options=options, loss="cross-entropy")
+    settings = FIFTY.model_copy(update={"batch_size": 32, "epochs": 7})
+    members = [Member(recipe.build(data.spec, data.target, k), 20 + k, settings) for k in range(3)]
+    assert_each_as_alone(members, data.block("train"))
+
+
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "adafactor"])
+def test_members_may_have_rates_decays_and_layers_of_their_own(optimizer: str) -> None:
+    own: list[dict[str, Any]] = [
+        {},
+        {"learning_rate": 0.005, "weight_decay": 0.0},
+        {"weight_decay": 0.3, "layers": {"body.0": Layer(rate=0.5)}},
+    ]
+    if optimizer == "asgd":  # its steps shrink with the rate in a way that is not proportional to it
+        own = own[:1] * 2
+    base = {"optimizer": optimizer, "learning_rate": 0.01}
+    settings = [FIFTY.model_copy(update=base | one) for one in own]
+    members = [Member(small_net(k), seed=k, settings=s) for k, s in enumerate(settings)]
+    assert_each_as_alone(members, rows())
+
+
+def test_members_may_learn_from_rows_of_their_own() -> None:
+    folds = torch.arange(40).view(2, 20)
+    members = [Member(small_net(k), seed=k, settings=FIFTY, rows=fold) for k, fold in enumerate(folds)]
+    assert_each_as_alone(members, rows())
+
+
+def test_members_may_have_dropout_rates_and_widths_of_their_own() -> None:
+    def make(width: int, rate: float) -> nn.Module:
+        return OnX(
+            nn.Sequential(
+                nn.Linear(4, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(rate), nn.Linear(width, 2 * width), nn.Tanh(),
+                nn.Linear(2 * width, 3),
+            )
+        )  # fmt: skip
+
+    sizes = [(8, 0.0), (5, 0.5), (3, 0.2)]
+    members = [Member(started(lambda s=size: make(*s), k), seed=k, settings=FIFTY) for k, size in enumerate(sizes)]
+    assert_each_as_alone(members, rows())
+
+
+def test_gradients_are_accumulated_in_a_stack_as_alone() -> None:
+    settings = FIFTY.model_copy(update={"accumulate": 4})
+    assert_each_as_alone([Member(small_net(k), seed=k, settings=settings) for k in range(2)], rows())
+
+
+def test_a_member_does_not_depend_on_its_neighbours() -> None:
+    one, two, three = (Member(small_net(k), seed=k, settings=FIFTY) for k in range(3))
+    here, _ = stacked([one, two], rows())
+    there, _ = stacked([three, one], rows())
+    mine, again = (s.part(dict(s.named_parameters()), k) for s, k in ((here, 0), (there, 1)))
+    for name, tensor in mine.items():
+        torch.testing.assert_close(tensor, again[name], rtol=1e-5, atol=1e-6)
+
+
+# --- each on its own ---------------------------------------------------------------------------------------------------
+
+
+def watched(settings: Training, valid: Block) -> list[Quiet]:
+    return [
+        Average(0.9),
+        Evaluate(OBJECTIVE, valid, CrossEntropy(), "log-loss", rows()),
+        KeepBest("log-loss", settings.patience),
+    ]
+
+
+def test_each_member_stops_early_and_keeps_its_best_weights_on_its_own() -> None:
+    settings = FIFTY.model_copy(update={"epochs": 30, "patience": 2, "learning_rate": 0.2, "clip_norm": None})
+    valid = rows(30, seed=5)
+    members = [Member(small_net(k), seed=k, settings=settings) for k in range(4)]
+    _, together = stacked(members, rows(), *watched(settings, valid))
+    ended = set()
+    for k, member in enumerate(members):
+        net = copy.deepcopy(member.net)
+        state = train(net, OBJECTIVE, rows(), settings, seed=member.seed, hooks=watched(settings, valid))
+        why, epoch = together.stopped[str(k)]
+        assert (why, epoch) == (state.stop, state.epoch)
+        assert together.values[f"best/{k}"] == [
+            pytest.approx(state.values["best"][0], rel=1e-4),
+            state.values["best"][1],
+        ]
+        for name, tensor in state.group("best").items():
+            torch.testing.assert_close(together.group(f"best/{k}")[name], tensor, rtol=1e-3, atol=1e-4)
+        mine = together.history.member(k, epoch)
+        assert mine.column("valid_log-loss") == pytest.approx(state.history.column("valid_log-loss"), rel=1e-3)
+        assert mine.column("train_error") == pytest.approx(state.history.column("train_error"), abs=0.03)
+        ended.add(epoch)
+    assert len(ended) > 1, "they were to stop at different times"
+
+
+def test_each_fold_is_judged_on_its_own_rows() -> None:
+    valid = [rows(30, seed=5), rows(21, seed=6)]
+    members = [Member(small_net(k), seed=k, settings=FIFTY) for k in range(2)]
+    _, together = stacked(members, rows(), Evaluate(OBJECTIVE, valid, CrossEntropy(), "log-loss"))
+    for k, member in enumerate(members):
+        hook = Evaluate(OBJECTIVE, valid[k], CrossEntropy(), "log-loss")
+        state = train(copy.deepcopy(member.net), OBJECTIVE, rows(), FIFTY, seed=member.seed, hooks=[hook])
+        losses = together.history.member(k).column("valid_loss")
+        assert losses == pytest.approx(state.history.column("valid_loss"), rel=1e-3)
+
+
+def test_a_member_that_diverges_stops_alone() -> None:
+    wild = FIFTY.model_copy(
+        update={"learning_rate": 1e30, "optimizer": "plain-sgd", "clip_norm": None, "weight_decay": 0.0}
+    )
+    tame = wild.model_copy(update={"learning_rate": 0.05})
+    members = [Member(small_net(0), 0, tame), Member(small_net(1), 1, wild), Member(small_net(2), 2, tame)]
+    stack, state = stacked(members, rows())
+    assert list(state.stopped) == ["1"] and "at step" in state.stopped["1"][0]
+    for k in (0, 2):
+        net, _ = alone(members[k], rows())
+        for name, tensor in stack.part(dict(stack.named_parameters()), k).items():
+            torch.testing.assert_close(tensor, dict(net.named_parameters())[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_killed_stack_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    def make() -> Stack:
+        return Stack([Member(small_net(k), seed=k, settings=FIFTY) for k in range(3)], rows().x)
+
+    class Kill(Quiet):
+        def on_step(self, state: State) -> None:
+            if state.step == 23:
+                raise KeyboardInterrupt
+
+    def run(stack: Stack, *hooks: Quiet, path: Path | None = None) -> State:
+        chain = [*watched(FIFTY, rows(30, seed=5)), *hooks]
+        return train(stack, OBJECTIVE, rows(), FIFTY, seed=0, hooks=chain, checkpoint=path)
+
+    whole, path = make(), tmp_path / "stack.safetensors"
+    expected = run(whole)
+    with pytest.raises(KeyboardInterrupt):
+        run(make(), Checkpoint(path, every_seconds=0), Kill(), path=path)
+    again = make()
+    state = run(again, Checkpoint(path), path=path)
+    for (name, one), (_, two) in zip(whole.state_dict().items(), again.state_dict().items(), strict=True):
+        assert torch.equal(one, two), name
+    assert state.values["best/1"] == expected.values["best/1"]
+    for name, tensor in expected.tensors.items():
+        assert torch.equal(tensor, state.tensors[name]), name
+
+
+# --- what cannot be stacked ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("nets", "settings", "why"),
+    [
+        ([small_net(0), batch_normed()], FIFTY, "not made of the same layers"),
+        ([conv(), conv()], FIFTY, "convolutions are faster in turn"),
+        (
+            [small_net(0), small_net(1)],
+            FIFTY.model_copy(update={"optimizer": "adafactor"}),
+            "looks at a parameter as a whole",
+        ),
+        ([OnX(nn.Sequential(nn.RReLU(), nn.Linear(4, 3)))] * 2, FIFTY, "do not run side by side"),
+    ],
+)
+def test_what_cannot_be_stacked_says_why(nets: list[nn.Module], settings: Training, why: str) -> None:
+    with pytest.raises(Unstackable, match=why):
+        Stack([Member(net, k, settings) for k, net in enumerate(nets)], rows().x)
+
+
+def test_widths_that_mean_something_else_when_padded_are_not_stacked() -> None:
+    def make(width: int) -> nn.Module:  # sigmoid makes 0.5 of a padded 0, and the softmax counts padded entries
+        return OnX(nn.Sequential(nn.Linear(4, width), nn.Softmax(1), nn.Linear(width, 3)))
+
+    with pytest.raises(Unstackable, match="would not give the numbers"):
+        Stack([Member(make(5), 0, FIFTY), Member(make(8), 1, FIFTY)], rows().x)
