@@ -131,6 +131,17 @@ def test_whole_numbers_stay_where_the_box_holds_no_other_whole_number():
     assert Threat(spec, eps=0.5).project({"numbers": torch.tensor([[9.0]])}, x)["numbers"].item() == 5.0
 
 
+def test_a_row_that_is_not_whole_where_numbers_are_whole_is_not_led_out_of_the_ball():
+    fields = (NumberField(name="a", low=-9.0, high=9.0), NumberField(name="n", kind="integer", low=0.0, high=9.0))
+    threat = Threat(InputSpec(fields=fields), eps=0.6, norm="l2")
+    x = {"numbers": torch.tensor([[0.0, -0.5], [0.0, 2.5]], dtype=torch.float64)}
+    point = threat.project({"numbers": x["numbers"] + torch.tensor([9.0, 1.0])}, x)
+    assert (threat.distance(point, x) <= 0.6 * (1 + 1e-9)).all()
+    assert (point["numbers"][:, 0] > 0.3).all() and ((point["numbers"] == x["numbers"]) | (point["numbers"] % 1 == 0))[
+        :, 1
+    ].all()
+
+
 def test_dates_move_only_when_told_to():
     x = table_rows(torch.Generator().manual_seed(1))
     far = {**x, "numbers": x["numbers"] + 1e9}

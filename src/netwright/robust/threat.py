@@ -148,7 +148,7 @@ class Threat:
         return found
 
     def _box(self, x: Tensor, spread: Tensor, bottom: Tensor, top: Tensor, whole: Tensor | None) -> Box:
-        """max(x - eps * spread, min(bottom, x)) ... min(x + eps * spread, max(top, x)), whole numbers rounded inwards.
+        """max(x - eps * spread, min(bottom, x)) ... min(x + eps * spread, max(top, x)), whole numbers rounded inwards, though never past x.
 
         Whole pixels are taken as floats, so that a gradient has a meaning.
         """
@@ -156,7 +156,14 @@ class Threat:
         low = torch.maximum(reached(x, -self.eps * spread), torch.minimum(bottom.to(x.dtype), x))
         high = torch.minimum(reached(x, self.eps * spread), torch.maximum(top.to(x.dtype), x))
         if whole is not None:
-            low, high = torch.where(whole, low.ceil(), low), torch.where(whole, high.floor(), high)
+            bottom, top = torch.where(whole, low.ceil(), low), torch.where(whole, high.floor(), high)
+            some = (
+                bottom <= top
+            )  # then x too is inside, though it be no whole number: the ball is for changes that are made
+            low, high = (
+                torch.where(some, torch.minimum(bottom, x), bottom),
+                torch.where(some, torch.maximum(top, x), top),
+            )
         return Box(x, low, high, spread, whole, self.eps, self.norm)
 
     @cached_property
