@@ -28,6 +28,9 @@ class CrossEntropy(Frozen):
 
     def values(self, outputs: Tensor, y: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Loss of each row (N,)."""
+        if outputs.dim() == 2:  # a reshape to the same shape would take time in each step, forwards and backwards
+            each = F.cross_entropy(outputs, y, reduction="none", label_smoothing=self.smoothing)
+            return weighted(each, weight, mask)
         flat = F.cross_entropy(
             outputs.reshape(-1, outputs.shape[-1]), y.reshape(-1), reduction="none", label_smoothing=self.smoothing
         )

@@ -55,7 +55,7 @@ class Retreat:
         s = self.state
         self._good = {
             "net": {k: v.detach().clone() for k, v in s.net.state_dict().items()},
-            "optimizers": {k: copy.deepcopy(o.state_dict()) for k, o in s.optimizers.items()},
+            "optimizers": {k: {p: _copied(slots) for p, slots in o.state.items()} for k, o in s.optimizers.items()},
             "tensors": {k: v.clone() for k, v in s.tensors.items()},
             "values": copy.deepcopy(s.values),
             "at": (s.step, s.epoch, len(s.history.rows)),
@@ -82,11 +82,17 @@ class Retreat:
         s = self.state
         s.net.load_state_dict(self._good["net"])
         for name, optimizer in s.optimizers.items():
-            optimizer.load_state_dict(copy.deepcopy(self._good["optimizers"][name]))
+            optimizer.state.clear()
+            for parameter, slots in self._good["optimizers"][name].items():
+                optimizer.state[parameter] = _copied(slots)
         s.tensors = {k: v.clone() for k, v in self._good["tensors"].items()}
         s.values = {**copy.deepcopy(self._good["values"]), "returns": s.values.get("returns", [])}
         s.step, s.epoch, rows = self._good["at"]
         del s.history.rows[rows:]
+
+
+def _copied(slots: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: v.clone() if isinstance(v, Tensor) else v for name, v in slots.items()}
 
 
 def first_not_finite(net: nn.Module, parts: Sequence[Batch], again: Sequence[Callable[[], Tensor]]) -> str:

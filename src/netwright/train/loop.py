@@ -73,12 +73,17 @@ def train(
     state = State(net, {name: w.optimizer for name, w in players.items()}, settings, steps_per_epoch, seed)
     if checkpoint is not None and checkpoint.exists():
         load_checkpoint(checkpoint, state)
-    share = torch.full((len(members),), 1 / settings.accumulate)
+    share = (
+        None
+        if len(members) == settings.accumulate == 1
+        else torch.full_like(key, 1 / settings.accumulate, dtype=torch.float32)
+    )
     rng, retreat = torch.Generator(), Retreat(state)
 
     def prices(name: str, part: Batch, number: int) -> Tensor:
         with keyed(key_at(key, number)), computing(settings.precision):
-            return objective.step(net, part, rng)[name].view(len(members), -1)
+            values = objective.step(net, part, rng)[name]
+            return values.view(len(members), -1).mean(1) if isinstance(net, Stack) else values.mean()
 
     def eager(parts: list[Batch], rate: float) -> None:
         for name, weights in players.items():
@@ -88,9 +93,9 @@ def train(
             weights.zero()
             losses = [0.0] * len(members)
             for k, part in enumerate(parts):
-                means = prices(name, part, state.step * len(parts) + k).mean(1)
+                means = prices(name, part, state.step * len(parts) + k)
                 means.backward(share)  # type: ignore[no-untyped-call]
-                losses = [a + b / len(parts) for a, b in zip(losses, means.tolist(), strict=True)]
+                losses = [a + b / len(parts) for a, b in zip(losses, means.view(-1).tolist(), strict=True)]
             norms = weights.norms()
             if not math.isfinite(sum(losses) + sum(norms)):
                 if len(members) == 1:

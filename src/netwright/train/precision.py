@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -29,7 +29,7 @@ def computing(precision: Precision) -> AbstractContextManager[object]:
     ...     torch.nn.Linear(2, 3)(torch.zeros(1, 2)).dtype
     torch.bfloat16
     """
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def exactly() -> AbstractContextManager[object]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from netwright.train import light
 from netwright.train.entries import OPTIMIZERS
 from netwright.train.settings import Training
 
@@ -59,7 +60,8 @@ class Weights:
             {"params": g.tensors, "weight_decay": g.decays[0] if len(set(g.decays)) == 1 else 0.0} for g in self.groups
         ]
         entry = OPTIMIZERS[self.settings.optimizer]
-        self.optimizer: Optimizer = entry.load()(alike, lr=self.settings.learning_rate, **entry.options)
+        with light.without_compiler():
+            self.optimizer: Optimizer = entry.load()(alike, lr=self.settings.learning_rate, **entry.options)
 
     def _tensors(self, parameters: list[nn.Parameter]) -> list[Tensor]:
         """The parameters, the small ones among them merged."""
@@ -140,7 +142,7 @@ class Weights:
         before = [
             self._prepare(group, at, rate) for group, at in zip(self.groups, self.optimizer.param_groups, strict=True)
         ]
-        _step(self.optimizer)
+        light.step(self.optimizer)
         for group, old in zip(self.groups, before, strict=True):
             for tensor, was in zip(group.tensors, old, strict=bool(old)):
                 tensor.copy_(torch.lerp(was, tensor, _column(group.rates, tensor)))
@@ -163,36 +165,6 @@ class Weights:
     def _ratios(self, group: Group) -> tuple[float, ...]:
         """The members' rates over the one that the optimiser is told."""
         return group.rates if len(set(group.rates)) > 1 else (1.0,) * self.members
-
-
-def _step(optimizer: Optimizer) -> None:
-    """`optimizer.step()`; a fused Adam's without the ceremony around it (hooks, profiling, sorting tensors by device), which takes
-    longer than the update of a small network."""
-    of_torch = type(optimizer) in (torch.optim.Adam, torch.optim.AdamW) and optimizer.defaults["fused"]
-    if not of_torch or len(optimizer.state) < sum(len(group["params"]) for group in optimizer.param_groups):
-        optimizer.step()  # the first one makes the optimiser's state
-        return
-    for group in optimizer.param_groups:
-        moved = [p for p in group["params"] if p.grad is not None]
-        slots = [optimizer.state[p] for p in moved]
-        means, squares, steps = ([s[name] for s in slots] for name in ("exp_avg", "exp_avg_sq", "step"))
-        torch._foreach_add_(steps, 1)
-        update = torch._fused_adamw_ if isinstance(optimizer, torch.optim.AdamW) else torch._fused_adam_
-        update(
-            moved,
-            [p.grad for p in moved],
-            means,
-            squares,
-            [],
-            steps,
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
 
 
 @contextmanager
