@@ -88,8 +88,8 @@ class Block:
         return Block(x, _moved(self.y, device), _moved(self.weight, device))
 
 
-AT_ONCE = 1 << 25
-"""Bytes that are gathered at once: one gather for some hundred small batches costs less than one for each."""
+AT_ONCE = 1 << 20
+"""Bytes that are gathered at once: one gather for many small batches costs less than one for each, while they stay in the cache."""
 
 
 def batches(source: Source, index: Tensor) -> Iterator[Batch]:

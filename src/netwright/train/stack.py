@@ -75,6 +75,8 @@ class Stack(nn.Module):
         with torch.no_grad():
             self._stack_parameters(nets)
             self._stack_buffers(nets)
+        names = [*dict(self.net.named_parameters()), *sorted(self.stacked)]
+        self._owners = {name: _owner(self.net, name) for name in names}
         self._compare(x)
 
     def __len__(self) -> int:
@@ -86,8 +88,8 @@ class Stack(nn.Module):
         own = [dict(net.named_parameters()) for net in nets]
         for name, first in own[0].items():
             each = [p[name].detach() for p in own]
-            stacked = nn.Parameter(_padded(each), requires_grad=first.requires_grad)
             owner, leaf = _owner(self.net, name)
+            stacked = nn.Parameter(_padded(each), requires_grad=first.requires_grad)
             owner.register_parameter(leaf, stacked)
             if any(p.shape != stacked.shape[1:] for p in each):
                 self.live[name] = _padded([torch.ones_like(p) for p in each])
@@ -149,29 +151,35 @@ class Stack(nn.Module):
 
     def forward(self, x: Inputs) -> Tensor:
         """Inputs (K * B, ...) -> outputs (K * B, ...)."""
-        each = {name: tensor.reshape(len(self), -1, *tensor.shape[1:]) for name, tensor in x.items()}
-        own: dict[str, Tensor] = dict(self.net.named_parameters())
-        own |= {name: buffer for name, buffer in self.net.named_buffers() if name in self.stacked}
-        keys = present_key()
-        if not self.training or keys is None:  # now and then, and of many sizes: tracing would take longer
-            return self._side_by_side(own, each, keys).flatten(0, 1)
-        seen = tuple((name, t.shape, t.dtype) for name, t in each.items())
-        if seen not in self._graphs:  # tracing runs it once, which must leave running statistics as they are
-            copies = {n: t.clone() if n in self.stacked else t for n, t in own.items()}
-            self._graphs[seen] = traced(self._side_by_side, copies, each, keys)
-        outputs: Tensor = self._graphs[seen](own, each, keys)
-        return outputs.flatten(0, 1)
+        given = [tensor.reshape(len(self), -1, *tensor.shape[1:]) for tensor in x.values()]
+        given += [getattr(owner, leaf) for owner, leaf in self._owners.values()]
+        if (keys := present_key()) is not None:
+            given.append(keys)
+        function = self._side_by_side(tuple(x), keys is not None)
+        if self.training and keys is not None:  # in evaluation sizes differ: tracing would take longer than it saves
+            seen = tuple((name, t.shape, t.dtype) for name, t in zip(x, given, strict=False))
+            if seen not in self._graphs:  # tracing runs it once, which must leave running statistics as they are
+                self._graphs[seen] = traced(function, *(t.detach().clone() for t in given))
+            function = self._graphs[seen]
+        return function(*given).flatten(0, 1)
 
-    def _side_by_side(self, own: dict[str, Tensor], x: dict[str, Tensor], keys: Tensor | None) -> Tensor:
-        def one(own: dict[str, Tensor], x: dict[str, Tensor], key: Tensor | None) -> Any:
-            if key is None:
+    def _side_by_side(self, names: tuple[str, ...], is_keyed: bool) -> Callable[..., Tensor]:
+        """The members' outputs (K, B, ...) as a function of inputs, parameters and stacked buffers, and keys: all tensors (K, ...)."""
+
+        def one(*given: Tensor) -> Any:
+            x = dict(zip(names, given, strict=False))
+            own = dict(zip(self._owners, given[len(names) :], strict=False))
+            if not is_keyed:
                 return functional_call(self.net, own, (x,))
-            with keyed(key):
+            with keyed(given[-1]):
                 return functional_call(self.net, own, (x,))
 
-        with unrolled(self.net):
-            outputs: Tensor = vmap(one, in_dims=(0, 0, None if keys is None else 0))(own, x, keys)
-        return outputs
+        def all_of_them(*given: Tensor) -> Tensor:
+            with unrolled(self.net):
+                outputs: Tensor = vmap(one)(*given)
+            return outputs
+
+        return all_of_them
 
     # --- what becomes of it -------------------------------------------------------------------------------------------
 

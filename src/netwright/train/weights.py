@@ -120,9 +120,10 @@ class Weights:
         if self.members == 1:
             return [math.hypot(*(torch.linalg.vector_norm(t.grad).item() for t in self._moved() if t.grad is not None))]
         each = [
-            torch.linalg.vector_norm(t.grad.flatten(1), dim=1).tolist() for t in self._moved() if t.grad is not None
+            torch.linalg.vector_norm(t.grad, dim=tuple(range(1, t.dim()))) for t in self._moved() if t.grad is not None
         ]
-        return [math.hypot(*of_one) for of_one in zip(*each, strict=True)]
+        norms: list[float] = torch.linalg.vector_norm(torch.stack(each), dim=0).tolist()
+        return norms
 
     def silence(self, member: int) -> None:
         """Forget the gradient of one member of a stack."""
