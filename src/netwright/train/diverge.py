@@ -114,11 +114,10 @@ def first_not_finite(net: nn.Module, parts: Sequence[Batch], again: Sequence[Cal
         for part, price in zip(parts, again, strict=True):
             with torch.enable_grad():
                 values = price()
-            if found:
-                return found[0]
-            bad = [k for k, v in part.x.items() if bool(v.isinf().any())]
             if not bool(values.isfinite().all()):
-                return f"the input {bad[0]!r}" if bad else "the loss"
+                bad = [name for name, tensor in part.x.items() if bool(tensor.isinf().any())]
+                where = found[0] if found else "the loss"
+                return f"the input {bad[0]!r}, which holds infinity, then in {where}" if bad else where
             values.mean().backward()  # type: ignore[no-untyped-call]
     finally:
         for hook in hooks:
