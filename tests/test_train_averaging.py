@@ -43,9 +43,7 @@ def test_swa_is_the_mean_of_the_weights_after_the_last_quarter_of_the_epochs() -
     recorder = Recorder()
     state = train(small_net(), OBJECTIVE, rows(), SETTINGS, seed=3, hooks=[recorder, AverageEpochs(8)])
     for name, mean in current_weights(state).items():
-        expected = torch.stack([weights[name] for weights in recorder.epochs[5:]]).mean(
-            0
-        )  # after the epochs 6, 7 and 8
+        expected = torch.stack([recorder.steps[5 * epoch][name] for epoch in (6, 7, 8)]).mean(0)
         torch.testing.assert_close(mean, expected)
 
 
@@ -202,7 +200,9 @@ def test_an_infinite_input_is_named_and_not_tried_again() -> None:
             started.append(state.step)
 
     net = OnX(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
-    with pytest.raises(TrainingError, match=r"first in the input 'x', which holds infinity, then in the output of body.0"):
+    with pytest.raises(
+        TrainingError, match=r"first in the input 'x', which holds infinity, then in the output of body.0"
+    ):
         train(net, OBJECTIVE, Block({"x": x}, rows().y), SETTINGS, seed=3, hooks=[Count()])
     assert len(started) <= 15
 

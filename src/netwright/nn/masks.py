@@ -12,11 +12,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-_ODD = (0x632BE59BD9B4E019, 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85, 0x5851F42D4C957F2D, 0x14057B7EF767814F)
-"""Odd multipliers (of well-known generators), one for each dimension of a position and one for the layer."""
-_MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
-"""The multipliers of SplitMix64, as signed numbers."""
-
+_ROW, _LAYER = 0x632BE59BD9B4E019, 0x5851F42D4C957F2D
+"""Odd multipliers (of well-known generators) that keep rows and layers apart; of 64 bits."""
+_ODD = (0x2545F491, 0x369DEA0F, 0x14057B7F)
+"""The same for the further dimensions of a position; of 31 bits."""
+_MIX64 = -0x40A7B892E31B1A47
+"""The multiplier of SplitMix64, as a signed number."""
+_MIX32 = (0x7FEB352D, 0x846CA68B - 2**32)
+"""Multipliers that leave little bias in 32 bits (Wellons, 2018)."""
 _STEP = 0x1B873593CC9E2D51
 """Odd as well: the distance of two steps' keys."""
 
@@ -44,23 +47,32 @@ def keyed(key: Tensor) -> Iterator[None]:
         _key = before
 
 
-def uniform(shape: Sequence[int], layer: int) -> Tensor:
-    """Numbers in [0, 1) of a shape, by the present key, the layer's number and their own position: SplitMix64's last steps.
+def bits(shape: Sequence[int], layer: int) -> Tensor:
+    """Evenly spread int32 of a shape by the present key, the layer's number and their own position.
+
+    A row is mixed with 64 bits, the positions in it with 32, which is several times faster than a draw from a generator.
 
     Source: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3"; Steele, Lea and Flood (2014) for the mixing.
+    """
+    assert _key is not None, "no key is set"
+    row = _key + _signed(layer * _LAYER) + torch.arange(1, shape[0] + 1, device=_key.device) * _ROW
+    row = (row ^ ((row >> 30) & 0x3FFFFFFFF)) * _MIX64
+    x = (row >> 32).to(torch.int32)
+    for d, n in enumerate(shape[1:]):
+        x = x.unsqueeze(-1) + torch.arange(n, dtype=torch.int32, device=_key.device) * _ODD[min(d, 2)]
+    x = (x ^ ((x >> 16) & 0xFFFF)) * _MIX32[0]
+    return (x ^ ((x >> 15) & 0x1FFFF)) * _MIX32[1]
+
+
+def uniform(shape: Sequence[int], layer: int) -> Tensor:
+    """Numbers in [0, 1) by the present key, the layer's number and their own position.
 
     >>> with keyed(torch.tensor(7)):
     ...     few, many = uniform((2, 3), 0), uniform((2, 500), 0)
     >>> bool((few == many[:, :3]).all()), 0.4 < many.mean().item() < 0.6
     (True, True)
     """
-    assert _key is not None, "no key is set"
-    x = _key + _signed(layer * _ODD[-1])
-    for d, n in enumerate(shape):
-        x = x.unsqueeze(-1) + torch.arange(1, n + 1, device=_key.device) * _ODD[min(d, 3)]
-    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _MIX[0]
-    x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _MIX[1]
-    return ((x >> 40) & 0xFFFFFF).float() * 2**-24
+    return ((bits(shape, layer) >> 8) & 0xFFFFFF).float() * 2**-24
 
 
 def normal(like: Tensor, layer: int) -> Tensor:
@@ -100,11 +112,20 @@ class KeyedDropout(nn.Dropout):
         rate = getattr(self, "rate", self.p)
         if not self.training or (isinstance(rate, float | int) and not rate):
             return input
+        if isinstance(rate, float | int) and rate >= 1:
+            return input * 0.0
         shape = input.shape[:2] if self.per_channel else input.shape
-        keep = uniform(shape, self.layer) >= rate
-        scale = keep.to(input.dtype) / (1 - rate)
+        keep = bits(shape, self.layer) >= _threshold(rate)
+        scale = keep.to(input.dtype) * (1 / (1 - rate))
         kept: Tensor = input * (scale.view(*shape, *[1] * (input.dim() - 2)) if self.per_channel else scale)
         return kept
+
+
+def _threshold(rate: float | Tensor) -> int | Tensor:
+    """What evenly spread int32 are below with this probability."""
+    if isinstance(rate, Tensor):
+        return (rate.double() * 2**32 - 2**31).clamp(max=2**31 - 1).to(torch.int32)
+    return min(round(rate * 2**32) - 2**31, 2**31 - 1)
 
 
 class KeyedChannelDropout(KeyedDropout):
