@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from netwright.nn.gru import fast_grus
 from torch import Tensor, nn
 from torch.func import vmap
 
@@ -107,43 +106,3 @@ def test_a_plain_layer_with_relu_is_unrolled_too() -> None:
     with unrolled(layer):
         outputs, _ = layer(x)
     torch.testing.assert_close(outputs, layer(x)[0])
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"num_layers": 2},
-        {"bidirectional": True, "batch_first": True},
-        {"bias": False},
-        {"num_layers": 2, "dropout": 0.5},
-    ],
-)
-def test_a_fast_gru_has_the_numbers_and_gradients_of_torch_s(options: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    layer = nn.GRU(3, 5, **options)
-    x, y = (torch.randn(4, 7, 3, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in range(2))
-    parts = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
-    start, begin = (torch.ones(parts, 4 if options.get("batch_first") else 7, 5).requires_grad_() for _ in range(2))
-    torch.manual_seed(5)
-    expected, last = layer(x, start)
-    with fast_grus(nn.Sequential(layer)):
-        torch.manual_seed(5)
-        outputs, ended = layer(y, begin)
-    torch.testing.assert_close(outputs, expected)
-    torch.testing.assert_close(ended, last)
-    found = []
-    for out, end, inputs, first in ((expected, last, x, start), (outputs, ended, y, begin)):
-        loss = (out.cos() * torch.arange(out.numel()).view(out.shape)).sum() + end.square().sum()
-        found.append(torch.autograd.grad(loss, [inputs, first, *layer.parameters()]))
-    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
-    assert type(layer) is nn.GRU
-
-
-def test_packed_sequences_and_single_rows_are_left_to_torch() -> None:
-    layer, x = nn.GRU(3, 5), torch.randn(4, 2, 3)
-    packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([4, 2]))
-    with fast_grus(layer):
-        torch.testing.assert_close(layer(x[:, 0])[0], layer(x)[0][:, 0])
-        ours = layer(packed)[0].data
-    torch.testing.assert_close(ours, layer(packed)[0].data)
