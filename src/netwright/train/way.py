@@ -27,8 +27,10 @@ LEAST_STEPS = 4
 """Steps that are timed even where there is no time."""
 STEPS = 12
 """Steps that are timed of each way."""
-WORTH_COMPILING = 60.0
-"""Seconds that a training must have ahead of it before it is tried whether compiling pays: that takes half of them."""
+WORTH_COMPILING = 90.0
+"""Seconds that a training must have ahead of it before it is tried whether compiling pays: that takes a third of them."""
+OVERHEAD = 1.5e-3
+"""Seconds of a step that may be mostly overhead; of a longer one a compiler saves little, and takes minutes for it."""
 AGREEING = 60
 """Steps after which the validation losses of both precisions are compared."""
 
@@ -158,6 +160,8 @@ def _compiled(
     ahead = steps * way.step_seconds
     if ahead < WORTH_COMPILING:
         return way, f"not compiled: about {ahead:.0f} s of steps are ahead, and compiling takes half a minute"
+    if way.step_seconds > OVERHEAD:
+        return way, "not compiled: a step is more than overhead"
     if isinstance(settings.average, float) or any(isinstance(m, nn.modules.conv._ConvNd) for m in make().modules()):
         return way, "not compiled: a step is more than overhead, or weights are averaged after each"
     fast, began = way.model_copy(update={"compiled": True}), time.perf_counter()
