@@ -1,0 +1,111 @@
+"""The way of a training is chosen by what steps take: the fastest that gains enough, bfloat16 only where it agrees, with a reason."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from netwright.losses.standard import CrossEntropy
+from netwright.train import way as module
+from netwright.train.objectives import Supervised
+from netwright.train.settings import Training
+from netwright.train.way import Way, choose_way, step_times
+from test_train import OnX, rows, small_net
+
+OBJECTIVE, SETTINGS = Supervised(CrossEntropy()), Training(epochs=2, batch_size=8)
+
+
+def conv() -> nn.Module:
+    torch.manual_seed(0)
+    body = [
+        nn.Unflatten(1, (1, 2, 2)),
+        nn.Conv2d(1, 4, 2, padding=1),
+        nn.Conv2d(4, 4, 2),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    ]
+    return OnX(nn.Sequential(*body))
+
+
+def chosen(
+    monkeypatch: pytest.MonkeyPatch, took: dict[tuple[int, str, bool], float], make: Any, steps: int = 10
+) -> Way:
+    """The choice where steps take what is told, in milliseconds; all else takes a second."""
+
+    def timed(way: Way, *rest: Any) -> Way:
+        each = took.get((way.threads, way.precision, way.channels_last), 1000.0)
+        return way.model_copy(update={"step_seconds": each / 1000})
+
+    monkeypatch.setattr(module, "_timed", timed)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(module, "native_bfloat16", lambda: True)
+    return choose_way(make, OBJECTIVE, CrossEntropy(), rows(), rows(30, seed=1), SETTINGS, steps)
+
+
+@pytest.mark.parametrize(("two", "threads"), [(9.0, 1), (7.0, 2)])
+def test_more_threads_must_gain_a_quarter(monkeypatch: pytest.MonkeyPatch, two: float, threads: int) -> None:
+    way = chosen(monkeypatch, {(1, "float32", False): 10.0, (2, "float32", False): two}, small_net)
+    assert (way.threads, way.precision, way.channels_last) == (threads, "float32", False)
+    assert way.reason.startswith("one thread: 10 ms a step" if threads == 1 else "2 threads: 7 ms a step")
+
+
+@pytest.mark.parametrize(("agrees", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_bfloat16_is_taken_where_it_agrees_on_validation_rows(
+    monkeypatch: pytest.MonkeyPatch, agrees: bool, precision: str
+) -> None:
+    monkeypatch.setattr(module, "_agrees", lambda *given: agrees)
+    way = chosen(monkeypatch, {(1, "float32", True): 10.0, (1, "bfloat16", True): 5.0}, conv)
+    assert (way.precision, way.channels_last) == (precision, True)
+
+
+def test_a_way_that_spoils_the_validation_loss_does_not_agree() -> None:
+    class Rough(Supervised):
+        """Learns nothing in half precision."""
+
+        def step(self, net: nn.Module, batch: Any, rng: torch.Generator) -> Any:
+            values = super().step(net, batch, rng)
+            return {"net": values["net"] * (0.0 if torch.is_autocast_enabled("cpu") else 1.0)}
+
+    fast = Training(epochs=2, batch_size=8, learning_rate=0.05, warmup=0)
+    for objective, expected in ((OBJECTIVE, True), (Rough(CrossEntropy()), False)):
+        valid = rows(200, seed=1)
+        agrees = module._agrees(Way(precision="bfloat16"), small_net, objective, CrossEntropy(), rows(), valid, fast)
+        assert agrees == expected
+
+
+@pytest.mark.parametrize(
+    ("each", "steps", "why"),
+    [
+        (0.5, 1000, "compiling takes half a minute"),
+        (10.0, 1_000_000, "a step is more than overhead"),
+    ],
+)
+def test_compiling_is_not_tried_where_it_cannot_pay(
+    monkeypatch: pytest.MonkeyPatch, each: float, steps: int, why: str
+) -> None:
+    monkeypatch.setattr(module, "_strides", lambda *given: pytest.fail("it was tried"))
+    way = chosen(monkeypatch, {(1, "float32", False): each}, small_net, steps)
+    assert not way.compiled and why in way.reason
+
+
+@pytest.mark.parametrize(("compiled_ms", "pays"), [(0.1, True), (0.49, False)])
+def test_compiling_is_chosen_where_it_has_paid_by_the_end(
+    monkeypatch: pytest.MonkeyPatch, compiled_ms: float, pays: bool
+) -> None:
+    class Done:
+        values = {"compiled": "8 steps as one function"}
+
+    monkeypatch.setattr(module, "_strides", lambda *given: ([8 * compiled_ms / 1000] * 3, Done()))
+    way = chosen(monkeypatch, {(1, "float32", False): 0.5}, small_net, 1_000_000)
+    assert way.compiled == pays and ("compiled in" in way.reason) == pays
+    assert way.settings(SETTINGS).compiled == pays
+
+
+def test_times_are_those_of_steps_and_leave_the_settings_alone() -> None:
+    times, per_epoch = step_times(small_net(), OBJECTIVE, rows(), SETTINGS, steps=9)
+    assert len(times) == 8 and per_epoch == 5 and bool((times > 0).all()) and math.isfinite(times.sum())
+    assert SETTINGS.epochs == 2
