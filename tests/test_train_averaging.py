@@ -17,7 +17,8 @@ from netwright.losses.standard import CrossEntropy
 from netwright.model import Model, fit, fit_all
 from netwright.nn.ensemble import Ensemble
 from netwright.recipes.recipe import Recipe
-from netwright.train.hooks import AverageEpochs, Quiet, Snapshots, current_weights
+from netwright.train.averaging import AverageEpochs, Snapshots, current_weights
+from netwright.train.hooks import Quiet
 from netwright.train.loop import train
 from netwright.train.objectives import Supervised
 from netwright.train.settings import Layer, Training

@@ -15,7 +15,8 @@ from netwright.core.errors import TrainingError
 from netwright.data.batch import Block
 from netwright.losses.standard import CrossEntropy
 from netwright.train import compiled
-from netwright.train.hooks import Checkpoint, Evaluate, KeepBest, Quiet
+from netwright.train.hooks import Checkpoint, Quiet
+from netwright.train.judging import Evaluate, KeepBest
 from netwright.train.loop import train
 from netwright.train.objectives import Supervised
 from netwright.train.settings import Layer, Training

@@ -17,19 +17,9 @@ from netwright.data.batch import Block
 from netwright.losses.metrics import score
 from netwright.losses.standard import CrossEntropy, SquaredError
 from netwright.train import hooks as hooks_module
-from netwright.train.hooks import (
-    Average,
-    Clock,
-    Evaluate,
-    KeepBest,
-    Quiet,
-    Report,
-    StopAtError,
-    current_weights,
-    error_of,
-    outputs_of,
-    set_weights,
-)
+from netwright.train.averaging import Average, current_weights, set_weights
+from netwright.train.hooks import Clock, Quiet, Report
+from netwright.train.judging import Evaluate, KeepBest, StopAtError, error_of, outputs_of
 from netwright.train.loop import train
 from netwright.train.objectives import Supervised
 from netwright.train.settings import Training

@@ -21,20 +21,12 @@ from netwright.data.encode import fit_inputs, fit_target
 from netwright.losses.standard import CrossEntropy
 from netwright.model import Model, fit
 from netwright.recipes.recipe import Recipe
-from netwright.train import hooks as hooks_module
+from netwright.train import judging as judging_module
 from netwright.train import members as members_module
+from netwright.train.averaging import Average, current_weights, handed_out, set_weights
 from netwright.train.checkpoint import load_checkpoint, save_checkpoint
-from netwright.train.hooks import (
-    Average,
-    Checkpoint,
-    Evaluate,
-    KeepBest,
-    Quiet,
-    current_weights,
-    handed_out,
-    outputs_of,
-    set_weights,
-)
+from netwright.train.hooks import Checkpoint, Quiet
+from netwright.train.judging import Evaluate, KeepBest, outputs_of
 from netwright.train.loop import train
 from netwright.train.objectives import Supervised
 from netwright.train.precision import native_bfloat16
@@ -294,12 +286,12 @@ def test_large_rows_are_shown_to_a_network_few_at_a_time(shape: tuple[int, ...],
 
 
 def test_the_error_of_many_training_rows_is_that_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks_module, "MEASURED", 50)
+    monkeypatch.setattr(judging_module, "MEASURED", 50)
     block = rows(400)
     few = Evaluate(OBJECTIVE, rows(30), CrossEntropy(), "log-loss", block).train
     again = Evaluate(OBJECTIVE, rows(30), CrossEntropy(), "log-loss", block).train
     assert few is not None and again is not None and few.y is not None
     assert len(few) == len(few.y) == 50 and torch.equal(few.x["x"], again.x["x"])
     assert len(torch.unique(few.x["x"], dim=0)) == 50
-    monkeypatch.setattr(hooks_module, "MEASURED", 400)
+    monkeypatch.setattr(judging_module, "MEASURED", 400)
     assert Evaluate(OBJECTIVE, rows(30), CrossEntropy(), "log-loss", block).train is block

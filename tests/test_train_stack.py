@@ -16,8 +16,10 @@ from netwright.data.batch import Block
 from netwright.data.data import Data
 from netwright.losses.standard import CrossEntropy
 from netwright.recipes.recipe import Recipe
+from netwright.train.averaging import Average
 from netwright.train.entries import OPTIMIZERS
-from netwright.train.hooks import Average, Checkpoint, Evaluate, KeepBest, Quiet
+from netwright.train.hooks import Checkpoint, Quiet
+from netwright.train.judging import Evaluate, KeepBest
 from netwright.train.loop import train
 from netwright.train.objectives import Supervised
 from netwright.train.settings import Layer, Training

@@ -33,7 +33,8 @@ from netwright.losses.loss import Loss, adapt
 from netwright.losses.standard import CrossEntropy, SquaredError
 from netwright.nn.ensemble import Ensemble
 from netwright.recipes.recipe import Recipe, Template, at_most
-from netwright.train.hooks import Quiet, outputs_of
+from netwright.train.hooks import Quiet
+from netwright.train.judging import outputs_of
 from netwright.train.members import Judge, Trained, train_in_turn, train_members, train_one
 from netwright.train.objectives import Objective, Perturb, Supervised
 from netwright.train.stack import Member

@@ -13,7 +13,7 @@ from netwright.core.finding import Finding, Table, Verdict
 from netwright.core.spec import PAD, UNKNOWN, CategoryField, ImageField, NumberField, TextField, VectorField
 from netwright.data.batch import Block, Inputs
 from netwright.model import Subject
-from netwright.train.hooks import outputs_of
+from netwright.train.judging import outputs_of
 
 ELEMENTS = 1_500_000
 """Most pixels or tokens of the training rows that are looked at; of tables all rows are."""

@@ -12,24 +12,13 @@ from torch import Tensor, nn
 from netwright.data.batch import Block, Source, Streaming
 from netwright.losses.loss import Loss
 from netwright.nn.ensemble import Ensemble
-from netwright.train.hooks import (
-    Average,
-    AverageEpochs,
-    Checkpoint,
-    Evaluate,
-    KeepBest,
-    Quiet,
-    Snapshots,
-    StopAtError,
-    handed_out,
-    of_each,
-    set_weights,
-    slot,
-)
+from netwright.train.averaging import Average, AverageEpochs, Snapshots, handed_out, set_weights
+from netwright.train.hooks import Checkpoint, Quiet
+from netwright.train.judging import Evaluate, KeepBest, StopAtError
 from netwright.train.loop import train
 from netwright.train.objectives import Objective
 from netwright.train.settings import Training
-from netwright.train.stack import Member, Stack, Unstackable
+from netwright.train.stack import Member, Stack, Unstackable, of_each, slot
 from netwright.train.state import History, State
 
 
@@ -148,13 +137,13 @@ def _ensemble(net: nn.Module, weights: Sequence[dict[str, Tensor]]) -> nn.Module
 def _trained(state: State, nets: Sequence[nn.Module], k: int) -> Trained:
     """Member k with its best weights."""
     net, settings = nets[k], state.settings
-    best = state.values.get(slot(state, "best", k))
+    best = state.values.get(slot(state.net, "best", k))
     why, epochs = state.stopped.get(str(k), [state.stop, None])
-    shots = [state.group(slot(state, f"snapshot-{i}", k)) for i in range(settings.cycles)]
+    shots = [state.group(slot(state.net, f"snapshot-{i}", k)) for i in range(settings.cycles)]
     shots = [shot for shot in shots if shot] if settings.average == "snapshots" else []
     if len(shots) > 1:
         net = _ensemble(net, shots)
     else:
-        set_weights(net, state.group(slot(state, "best", k)) or of_each(state, handed_out(state))[k])
+        set_weights(net, state.group(slot(state.net, "best", k)) or of_each(state.net, handed_out(state))[k])
     history = state.history.member(k, epochs) if isinstance(state.net, Stack) else state.history
     return Trained(net.eval(), history, (best[0], best[1]) if best else None, why, state)

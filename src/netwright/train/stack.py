@@ -195,6 +195,16 @@ class Stack(nn.Module):
         return parts
 
 
+def of_each(net: nn.Module, tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Named parameters and buffers of each member of a stack; of a network alone they are its own."""
+    return [net.part(tensors, k) for k in range(len(net))] if isinstance(net, Stack) else [tensors]
+
+
+def slot(net: nn.Module, name: str, k: int) -> str:
+    """Under which name a hook remembers something of member k."""
+    return f"{name}/{k}" if isinstance(net, Stack) else name
+
+
 class _LiveNorm(nn.LayerNorm):
     """Layer norm over the live entries of a padded width; `live` is 1 for those."""
 

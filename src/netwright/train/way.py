@@ -16,7 +16,8 @@ from torch import nn
 from netwright.core.frozen import Frozen
 from netwright.data.batch import Block, Source
 from netwright.losses.loss import Loss
-from netwright.train.hooks import Quiet, outputs_of
+from netwright.train.hooks import Quiet
+from netwright.train.judging import outputs_of
 from netwright.train.loop import train
 from netwright.train.objectives import Objective
 from netwright.train.precision import Precision, native_bfloat16

@@ -17,7 +17,7 @@ from netwright.data.batch import Block, batches
 from netwright.data.data import Data
 from netwright.data.memory import SHARE, free_memory, in_words
 from netwright.recipes.recipe import Recipe, member_seed
-from netwright.train.hooks import some_of
+from netwright.train.judging import some_of
 from netwright.train.stack import Member, Stack, Unstackable
 from netwright.train.way import LEAST_STEPS, step_times
 from netwright.workflow.curves import Cost, Curve, Point, fit_line
