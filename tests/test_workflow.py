@@ -22,9 +22,9 @@ from netwright.losses.metrics import score
 from netwright.model import Model
 from netwright.recipes.book import design
 from netwright.workflow import steps
-from netwright.workflow.bench import Workbench
+from netwright.workflow.bench import Trial, Workbench
 from netwright.workflow.main import Result, resume, run
-from netwright.workflow.members import average_members
+from netwright.workflow.members import average_members, best_start, cross_validate
 from netwright.workflow.plans import StagePlan
 from netwright.workflow.prepare import look_at, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
@@ -311,6 +311,47 @@ def test_an_ensemble_is_kept_only_where_it_is_better_on_validation_rows(tmp_path
     assert score("log-loss", binary_data.y("valid"), valid) == pytest.approx(together.value)
     alone, none = average_members(bench, best, epochs=0, epoch_seconds=0.1)
     assert alone is best and none.measured["members"] == 1
+
+
+def a_trial(bench: Workbench, data: Any) -> Trial:
+    recipe, _ = design(data.spec, data.target, len(data.split["train"]))
+    short = recipe.with_training(epochs=4).with_options(width=16, depth=1)
+    return bench.train("first", "a short training", short, 60.0)
+
+
+def test_the_best_of_several_starts_is_kept(tmp_path: Path, binary_data: Any) -> None:
+    bench = bench_for(binary_data, tmp_path)
+    first = a_trial(bench, binary_data)
+    kept, finding = best_start(bench, first, 4, 1.0)
+    values = [row[1] for row in finding.tables[0].rows]
+    assert len(values) == 4 and values[0] == first.value and kept.value == min(values)
+    assert finding.measured["kept"] == values.index(min(values)) + 1
+    valid = kept.model.predict_encoded(binary_data.block("valid").x)
+    assert score("log-loss", binary_data.y("valid"), valid) == pytest.approx(kept.value, rel=1e-4)
+
+
+def test_cross_validation_goes_over_training_and_validation_rows_and_leaves_the_test_rows_out(
+    tmp_path: Path, binary_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+    bench = bench_for(binary_data, tmp_path)
+    first = a_trial(bench, binary_data)
+    inner = Workbench.train_all
+
+    def train_all(self: Workbench, *given: Any) -> Any:
+        seen.update(data=self.data, folds=given[-1])
+        return inner(self, *given)
+
+    monkeypatch.setattr(Workbench, "train_all", train_all)
+    finding = cross_validate(bench, first, 3, 1.0)
+    rows = set(seen["data"].split["train"].tolist())
+    assert rows == set(binary_data.split["train"]) | set(binary_data.split["valid"])
+    assert not rows & set(binary_data.split["test"])
+    held = [set(fold.tolist()) for _, fold in seen["folds"]]
+    assert sorted(k for fold in held for k in fold) == list(range(len(rows)))
+    values = [row[1] for row in finding.tables[0].rows]
+    assert finding.measured["mean_log-loss"] == pytest.approx(np.mean(values))
+    assert abs(finding.measured["mean_log-loss"] - first.value) < 0.2
 
 
 def test_no_trial_is_begun_when_it_is_late(tmp_path: Path, binary_data: Any) -> None:

@@ -138,6 +138,36 @@ def run(
         ),
     ] = None,
     fail_on: FailOn = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=64,
+            help="Networks from different starts whose outputs are averaged where that helps. By default up to 5, as there is time.",
+            show_default=False,
+        ),
+    ] = None,
+    restarts: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            max=64,
+            help="Starts of the kept recipe of which the best is kept, in place of averaging them. By default off.",
+            show_default=False,
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=2,
+            max=20,
+            help="Cross-validate the kept recipe on training and validation rows. By default off.",
+            show_default=False,
+        ),
+    ] = None,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -199,6 +229,9 @@ def run(
         "split_column": split_column,
         "quick": quick,
         "force": force,
+        "members": members,
+        "restarts": restarts,
+        "folds": folds,
         "track": _trackers(track or []),
         "stream": stream,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from netwright.data.data import Data
 from netwright.losses.metrics import greater_is_better
@@ -74,9 +75,19 @@ class Workbench:
         return self._trial(name, change, recipe, model, (best[0], best[1]) if best else None, state.stop)
 
     def train_all(
-        self, name: str, change: str, recipe: Recipe, seconds: float, seeds: Sequence[int]
+        self,
+        name: str,
+        change: str,
+        recipe: Recipe,
+        seconds: float,
+        seeds: Sequence[int],
+        folds: Sequence[tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[list[Trial], str]:
-        """One recipe from several seeds, as one computation where that works, else in turn and why; `seconds` of each."""
+        """One recipe from several seeds, as one computation where that works, else in turn and why; `seconds` of each.
+
+        Args:
+            folds: training rows that each learns from, and those that it is judged on; None for all, and the validation rows.
+        """
 
         def hooks(k: int | None) -> list[Quiet]:
             alone = name if k is None else f"{name}-{k}"
@@ -87,6 +98,7 @@ class Workbench:
             self.data,
             seeds=seeds,
             metric=self.metric,
+            folds=folds,
             hooks=hooks,
             checkpoint=self.folder / f"{name}.safetensors",
         )

@@ -81,7 +81,7 @@ def run(
         listener: called with each event.
         plan: a `plan.json` of an earlier run of the same data, to be replayed instead of measuring anew.
         settings: see `netwright.workflow.settings.Settings` (minutes, metric, seed, kinds, drop, task, group, time, split_column,
-            skip, quick, force, track, stream).
+            skip, quick, force, members, restarts, folds, track, stream).
 
     Raises:
         UsageError: settings that contradict each other, or an existing folder.

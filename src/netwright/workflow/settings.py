@@ -40,6 +40,8 @@ class Settings(Frozen):
         skip: steps to leave out.
         quick: a small budget, the same steps.
         force: go on after a failed gate.
+        members: networks that are averaged; None for as many as there is time for, up to five.
+        restarts: starts of the kept recipe of which the best is kept instead. folds: cross-validate the kept recipe so often.
         track: where the curves of all trainings go as well; needs the extra `track`.
         stream: leave the rows of a Parquet table on disk; None where they take more than a quarter of the memory.
         streamed: set by the run where they do: `data` is then a sample.
@@ -59,6 +61,9 @@ class Settings(Frozen):
     skip: tuple[str, ...] = ()
     quick: bool = False
     force: bool = False
+    members: int | None = Field(default=None, ge=1, le=64)
+    restarts: int | None = Field(default=None, ge=2, le=64)
+    folds: int | None = Field(default=None, ge=2, le=20)
     track: tuple[Tracker, ...] = ()
     stream: bool | None = None
     streamed: Streamed | None = None
@@ -74,6 +79,10 @@ class Settings(Frozen):
             raise ValueError(
                 "--split-column already says which rows are tested, so --group and --time cannot; give one of them"
             )
+        if self.members and self.restarts:
+            raise ValueError("--members averages several starts, --restarts keeps the best of them; give one of both")
+        if self.folds and (self.group or self.time):
+            raise ValueError("--folds draws rows at random, which --group and --time forbid; leave --folds out")
         if self.target and self.target in self.drop:
             raise ValueError(f"--drop {self.target}: the target cannot be dropped")
         return self

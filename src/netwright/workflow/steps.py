@@ -33,7 +33,7 @@ from netwright.recipes.recipe import Recipe
 from netwright.workflow import publish
 from netwright.workflow.bench import Trial, Workbench
 from netwright.workflow.job import Job
-from netwright.workflow.members import average_members
+from netwright.workflow.members import average_members, best_start, cross_validate
 from netwright.workflow.plans import (
     StagePlan,
     StreamPlan,
@@ -209,8 +209,7 @@ def train(job: Job, done: bool) -> list[Finding]:
     then = _planned(job, "regularise", lambda: plan_regularising(plan, first, job.seconds("regularise")))
     job.tell("note", text=f"stage 2: at most {then.epochs} epochs of {then.epoch_seconds:.2g} s, all trials together")
     best, regularised = regularise(bench, recipe, then, first)
-    epochs = job.run.decide("average_epochs", lambda: int(job.seconds("average") / then.epoch_seconds))
-    best, averaged = average_members(bench, best, epochs, then.epoch_seconds)
+    best, averaged = _more_starts(job, bench, best, then)
     best, streamed = _train_on_all_rows(job, bench, best, then)
     if not np.isfinite(best.value):
         raise TrainingError(
@@ -219,7 +218,21 @@ def train(job: Job, done: bool) -> list[Finding]:
     job.model, job.recipe = best.model, best.recipe
     job.model.save(job.run.folder / "model")
     write_text(job.run.folder / "recipe.json", best.recipe.model_dump_json(indent=1))
-    return [*chosen, memorised, *augmented, regularised, averaged, *streamed]
+    return [*chosen, memorised, *augmented, regularised, *averaged, *streamed]
+
+
+def _more_starts(job: Job, bench: Workbench, best: Trial, plan: StagePlan) -> tuple[Trial, list[Finding]]:
+    """What becomes of the kept recipe from other starts, and on other rows where that is asked for."""
+    settings = job.settings
+    findings = []
+    if settings.folds:
+        findings.append(cross_validate(bench, best, settings.folds, plan.epoch_seconds))
+    if settings.restarts:
+        best, finding = best_start(bench, best, settings.restarts, plan.epoch_seconds)
+        return best, [*findings, finding]
+    epochs = job.run.decide("average_epochs", lambda: int(job.seconds("average") / plan.epoch_seconds))
+    best, finding = average_members(bench, best, epochs, plan.epoch_seconds, settings.members)
+    return best, [*findings, finding]
 
 
 def _trials(job: Job, plan: StagePlan, trials: int, **limits: int) -> TryPlan | None:
