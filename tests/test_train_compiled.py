@@ -55,7 +55,7 @@ def assert_equal(one: State, two: State) -> None:
         assert one.history.column(column) == pytest.approx(two.history.column(column), rel=1e-4)
 
 
-@pytest.mark.parametrize("optimizer", list(compiled._RULES))
+@pytest.mark.parametrize("optimizer", list(compiled.RULES))
 @pytest.mark.usefixtures("without_compiler")
 def test_eight_steps_at_once_equal_eight_steps(optimizer: str) -> None:
     fast, slow = both(SETTINGS.model_copy(update={"optimizer": optimizer}))

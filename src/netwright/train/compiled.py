@@ -53,14 +53,14 @@ class Compiled:
     def __init__(self, net: nn.Module, objective: Objective, weights: Weights, example: Sequence[Batch]) -> None:
         self.net, self.objective, self.weights = net, objective, weights
         self._refuse()
-        self._rule, self._slots = _RULES[weights.settings.optimizer]
+        self._rule, self._slots = RULES[weights.settings.optimizer]
         arguments = self._arguments(example, torch.zeros(UNROLLED, dtype=torch.int64), [0.0] * UNROLLED)
         self._run = _compiled(self._steps, arguments)
 
     def _refuse(self) -> None:
         settings = self.weights.settings
-        if settings.optimizer not in _RULES:
-            raise NotCompiled(f"{settings.optimizer} has no compiled form; {', '.join(_RULES)} have")
+        if settings.optimizer not in RULES:
+            raise NotCompiled(f"{settings.optimizer} has no compiled form; {', '.join(RULES)} have")
         if settings.accumulate > 1 or settings.precision != "float32":
             raise NotCompiled("gradients are accumulated or computed in bfloat16")
         if isinstance(settings.average, float):
@@ -225,7 +225,7 @@ def _sgd(w: Tensor, g: Tensor, slots: Slots, numbers: Tensor, options: dict[str,
     return w - numbers[0] * options["factor"] * move, (momentum,)
 
 
-_RULES: dict[str, tuple[_Rule, tuple[str, ...]]] = {
+RULES: dict[str, tuple[_Rule, tuple[str, ...]]] = {
     "adam": (_adam, ("exp_avg", "exp_avg_sq")),
     "adamw": (_adamw, ("exp_avg", "exp_avg_sq")),
     "sgd": (_sgd, ("momentum_buffer",)),

@@ -16,22 +16,22 @@ from torch import nn
 from netwright.core.frozen import Frozen
 from netwright.data.batch import Block, Source
 from netwright.losses.loss import Loss
+from netwright.train.compiled import RULES
 from netwright.train.hooks import Quiet
 from netwright.train.judging import outputs_of
 from netwright.train.loop import train
 from netwright.train.objectives import Objective
 from netwright.train.precision import Precision, native_bfloat16
 from netwright.train.settings import Training
-from netwright.train.state import State
 
 LEAST_STEPS = 4
 """Steps that are timed even where there is no time."""
 STEPS = 12
 """Steps that are timed of each way."""
-WORTH_COMPILING = 90.0
-"""Seconds that a training must have ahead of it before it is tried whether compiling pays: that takes a third of them."""
-OVERHEAD = 1.5e-3
-"""Seconds of a step that may be mostly overhead; of a longer one a compiler saves little, and takes minutes for it."""
+WORTH_COMPILING = 120.0
+"""Seconds that a training must have ahead of it: compiling takes a fourth of them, or more."""
+OVERHEAD = 6e-4
+"""Seconds of a step that is mostly overhead; of a longer one a compiler saves little, and takes minutes for it."""
 AGREEING = 60
 """Steps after which the validation losses of both precisions are compared."""
 
@@ -71,8 +71,8 @@ def choose_way(
     """The fastest way to do `steps` steps, or as many of them as fit into `seconds`.
 
     A way must gain: more threads and bfloat16 a quarter, since threads wait for each other on a busy machine, and the layout
-    a tenth; bfloat16 also must not lose more on validation rows than another seed does; compiled steps must have
-    earned their compilation by the end.
+    a tenth; bfloat16 also must not lose more on validation rows than another seed does; steps are compiled where many
+    are ahead and each is mostly overhead.
 
     Args:
         make: gives a fresh network, each time the same. loss: prices outputs for validation rows. steps: that are ahead.
@@ -96,7 +96,7 @@ def choose_way(
     if slowest is not best:
         reason += f", where {_words(slowest)} would take {_ms(slowest.step_seconds)}"
     steps = min(steps, int(min(seconds / best.step_seconds, 1e12)))
-    compiled, why = _compiled(best, make, objective, source, settings, steps)
+    compiled, why = _compiled(best, net, settings, steps)
     return compiled.model_copy(update={"reason": f"{reason}; {why}"})
 
 
@@ -154,36 +154,20 @@ def _agrees(
     return narrow - wide <= max(abs(wide - other), 0.01 * abs(wide))
 
 
-def _compiled(
-    way: Way, make: Callable[[], nn.Module], objective: Objective, source: Source, settings: Training, steps: int
-) -> tuple[Way, str]:
-    """The way with compiled steps where they pay, and why or why not."""
+def _compiled(way: Way, net: nn.Module, settings: Training, steps: int) -> tuple[Way, str]:
+    """The way with compiled steps where they should pay, and why or why not. It cannot be tried without paying for it."""
     ahead = steps * way.step_seconds
     if ahead < WORTH_COMPILING:
         return way, f"not compiled: about {ahead:.0f} s of steps are ahead, and compiling takes half a minute"
     if way.step_seconds > OVERHEAD:
         return way, "not compiled: a step is more than overhead"
-    if isinstance(settings.average, float) or any(isinstance(m, nn.modules.conv._ConvNd) for m in make().modules()):
-        return way, "not compiled: a step is more than overhead, or weights are averaged after each"
-    fast, began = way.model_copy(update={"compiled": True}), time.perf_counter()
-    with threads(way.threads):
-        times, state = _strides(make(), objective, source, fast.settings(settings))
-    said = str(state.values.get("compiled", "not compiled, because an epoch has too few steps"))
-    if not times:
-        return way, said
-    took, each = time.perf_counter() - began, float(np.median(times)) / 8
-    if took + steps * each > 0.9 * ahead:
-        return way, f"not compiled: compiling took {took:.0f} s, and a step would still take {_ms(each)}"
-    return fast.model_copy(update={"step_seconds": each}), f"compiled in {took:.0f} s, a step takes {_ms(each)}"
-
-
-def _strides(net: nn.Module, objective: Objective, source: Source, settings: Training) -> tuple[list[float], State]:
-    """Seconds of compiled strides, none where there were none."""
-    stopwatch = Stopwatch(40, math.inf)
-    long = settings.model_copy(update={"epochs": 100, "warmup": 0})
-    state = train(net, objective, source, long, seed=0, hooks=[stopwatch])
-    pairs = zip(np.diff(stopwatch.numbers), np.diff(stopwatch.stamps), strict=True)
-    return [float(seconds) for n, seconds in pairs if n > 1][1:], state
+    if isinstance(settings.average, float) or settings.optimizer not in RULES:
+        return way, "not compiled: weights are averaged after each step, or the optimiser has no compiled form"
+    if any(isinstance(layer, nn.modules.conv._ConvNd | nn.modules.batchnorm._NormBase) for layer in net.modules()):
+        return way, "not compiled: convolutions and batch norms are not"
+    return way.model_copy(
+        update={"compiled": True}
+    ), f"compiled: {ahead:.0f} s of steps are ahead that are mostly overhead"
 
 
 @contextmanager
@@ -217,12 +201,10 @@ class Stopwatch(Quiet):
     def __init__(self, steps: int, seconds: float) -> None:
         self.steps, self.seconds = steps, seconds
         self.stamps: list[float] = []
-        self.numbers: list[int] = []
 
     def on_step(self, state: Any) -> None:
         """Note the time."""
         self.stamps.append(time.perf_counter())
-        self.numbers.append(state.step)
         n, passed = len(self.stamps), self.stamps[-1] - self.stamps[0]
         if n >= self.steps or (n > LEAST_STEPS and passed >= self.seconds):
             state.stop = "measured"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from netwright.train.precision import Precision
 from netwright.train.way import choose_way
 from netwright.workflow.bench import Trial
 
+COMPILING = 30.0
+"""Seconds that compiling takes, or more."""
 MOST_EPOCHS = 400
 """Of a training by heart."""
 EPOCH_ROWS = 1_000_000
@@ -71,7 +72,6 @@ def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
     """The fastest way to compute a step, and how many epochs fit into `seconds` then; see `train.way.choose_way`."""
     source, loss = data.block("train"), recipe.make_loss(data.target)
     steps_per_epoch = max(1, len(source) // min(recipe.training.batch_size, len(source)))
-    began = time.monotonic()
     way = choose_way(
         lambda: recipe.build(data.spec, data.target, 0),
         recipe.make_objective(loss),
@@ -83,7 +83,7 @@ def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
         seconds=seconds,
     )
     epoch = way.step_seconds * steps_per_epoch * 1.15  # evaluation after each epoch
-    left = seconds - (time.monotonic() - began if way.compiled else 0.0)
+    left = seconds - (COMPILING if way.compiled else 0.0)
     epochs = int(np.clip(left / epoch, 2, MOST_EPOCHS))
     return StagePlan(
         threads=way.threads,
