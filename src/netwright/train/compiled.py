@@ -172,16 +172,25 @@ def _stacked(of_each: Sequence[Tensor | None]) -> Tensor | None:
 def _compiled(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:
     """The function for arguments of these shapes, compiled and tried once."""
     from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.utils._pytree import tree_flatten, tree_unflatten
+
+    flat, inner = tree_flatten(arguments)
+    shape: list[Any] = []
+
+    def flattened(*given: Any) -> list[Any]:
+        outputs, outer = tree_flatten(function(*tree_unflatten(list(given), inner)))
+        shape[:] = [outer]
+        return outputs
 
     try:
         with warnings.catch_warnings(action="ignore"):
-            graph = make_fx(lambda *given: function(*given))(*arguments)
+            graph = make_fx(flattened)(*flat)
     except Exception as error:
         raise NotCompiled(f"the steps cannot be written as one function ({_first_line(error)})") from error
     try:
-        with warnings.catch_warnings(action="ignore"):
-            run = torch.compile(graph, dynamic=False, backend=BACKEND)
-            run(*arguments)
+        with warnings.catch_warnings(action="ignore"), torch.no_grad():
+            run = _inductor(graph, flat) if BACKEND == "inductor" else graph
+            run(*flat)
     except Exception as error:
         why = (
             "there is no working C++ compiler"
@@ -189,7 +198,20 @@ def _compiled(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Calla
             else _first_line(error)
         )
         raise NotCompiled(why) from error
-    return run
+
+    def call(*given: Any) -> Any:
+        with torch.no_grad():
+            return tree_unflatten(list(run(*tree_flatten(given)[0])), shape[0])
+
+    return call
+
+
+def _inductor(graph: Any, example: Sequence[Any]) -> Callable[..., Any]:
+    """torch's compiler for a graph that is traced already: `torch.compile` would go through it once more, for ten seconds."""
+    from torch._inductor import compile as compile_graph
+
+    compiled: Callable[..., Any] = compile_graph(graph, list(example))
+    return compiled
 
 
 def _first_line(error: Exception) -> str:
