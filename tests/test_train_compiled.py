@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -112,22 +111,3 @@ def test_what_is_not_compiled_is_trained_and_says_why(settings: dict[str, Any], 
     fast, slow = both(SETTINGS.model_copy(update=settings), make)
     assert fast.values["compiled"].startswith("not compiled, because ") and why in fast.values["compiled"]
     assert all(torch.equal(a, b) for a, b in zip(weights_of(fast.net), weights_of(slow.net), strict=True))
-
-
-@pytest.mark.slow
-def test_steps_compiled_to_machine_code_equal_those_done_one_by_one() -> None:
-    fast, slow = both(SETTINGS)
-    assert fast.values["compiled"] == "8 steps as one function"
-    assert_equal(fast, slow)
-
-
-@pytest.mark.slow
-def test_without_a_compiler_a_training_is_done_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch._inductor.config as inductor
-
-    monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
-    monkeypatch.setattr(inductor, "force_disable_caches", True)
-    state = train(
-        copy.deepcopy(small_net(1)), OBJECTIVE, BLOCK, SETTINGS.model_copy(update={"weight_decay": 0.2}), seed=7
-    )
-    assert state.epoch == 3 and state.values["compiled"] == "not compiled, because there is no working C++ compiler"
