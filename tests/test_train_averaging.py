@@ -18,6 +18,7 @@ from netwright.model import Model, fit, fit_all
 from netwright.nn.ensemble import Ensemble
 from netwright.recipes.recipe import Recipe
 from netwright.train.averaging import AverageEpochs, Snapshots, current_weights
+from netwright.train.diverge import returns_of
 from netwright.train.hooks import Quiet
 from netwright.train.loop import train
 from netwright.train.objectives import Supervised
@@ -170,6 +171,9 @@ def test_a_training_that_diverges_goes_back_to_the_epoch_s_start_with_half_of_it
     net = small_net()
     state = train(net, objective, rows(), CONSTANT, seed=3, hooks=[Holds(objective)])  # type: ignore[arg-type]
     assert state.epoch == 8 and [r[0] for r in state.values["returns"]] == [17]
+    assert (
+        returns_of(state) == "the loss became inf at step 17, first in the loss: gone back, and on with 0.5 of the rate"
+    )
     assert state.history.column("learning_rate") == [0.05] * 3 + [0.025] * 5
     assert state.history.column("epoch") == list(range(1, 9))
     by_hand = small_net()  # three epochs, then five from there at half of the rate

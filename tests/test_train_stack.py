@@ -165,11 +165,12 @@ def test_members_may_learn_from_rows_of_their_own() -> None:
     assert_each_as_alone(members, rows())
 
 
-def test_members_may_have_dropout_rates_and_widths_of_their_own() -> None:
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.Sigmoid])  # a sigmoid makes one half of a padded zero
+def test_members_may_have_dropout_rates_and_widths_of_their_own(activation: type[nn.Module]) -> None:
     def make(width: int, rate: float) -> nn.Module:
         return OnX(
             nn.Sequential(
-                nn.Linear(4, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(rate), nn.Linear(width, 2 * width), nn.Tanh(),
+                nn.Linear(4, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(rate), nn.Linear(width, 2 * width), activation(),
                 nn.Linear(2 * width, 3),
             )
         )  # fmt: skip

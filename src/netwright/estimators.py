@@ -35,6 +35,7 @@ from netwright.losses.metrics import check_metric, greater_is_better
 from netwright.model import Model, ensemble_of, fit_all
 from netwright.recipes.by_rule import by_rule
 from netwright.recipes.recipe import Option, Template, member_seed
+from netwright.train.diverge import returns_of
 from netwright.train.hooks import Clock, Quiet, Report
 from netwright.train.members import Trained
 from netwright.train.state import Row
@@ -235,6 +236,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             warnings.warn(
                 f"training ended early: {stop or state.stop}; give it more minutes", ConvergenceWarning, stacklevel=4
             )
+        if returned := returns_of(state):
+            warnings.warn(f"the training diverged: {returned}", ConvergenceWarning, stacklevel=4)
         if not folds:
             return Held(self.model_.outputs(valid.x), valid)
         outputs = torch.empty(0)

@@ -69,10 +69,12 @@ class Retreat:
         """
         s, rate = self.state, self.state.settings.learning_rate
         returns = [*s.values.get("returns", []), [error.step, error.where, str(error)]]
-        if len(returns) > RETURNS or error.where.startswith("the input"):
+        if error.where.startswith("the input"):
+            raise TrainingError(f"{error}; replace infinite values, or leave out the rows that hold them") from error
+        if len(returns) > RETURNS:
             raise TrainingError(
                 f"{error}; lower the learning rate ({rate:g}; half and a fourth of it did not help) "
-                "or look for infinite or huge values among the inputs"
+                "or look for huge values among the inputs"
             ) from error
         self.rewind()
         s.values["returns"] = returns
@@ -89,6 +91,14 @@ class Retreat:
         s.values = {**copy.deepcopy(self._good["values"]), "returns": s.values.get("returns", [])}
         s.step, s.epoch, rows = self._good["at"]
         del s.history.rows[rows:]
+
+
+def returns_of(state: State) -> str:
+    """In words, how often a training went back and why; empty where it did not."""
+    returns = state.values.get("returns", [])
+    return "; ".join(
+        f"{what}: gone back, and on with {0.5**k:g} of the rate" for k, (_, _, what) in enumerate(returns, 1)
+    )
 
 
 def _copied(slots: Mapping[str, Any]) -> dict[str, Any]:

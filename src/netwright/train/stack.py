@@ -70,7 +70,6 @@ class Stack(nn.Module):
         if not slower and any(isinstance(layer, nn.modules.conv._ConvNd) for layer in nets[0].modules()):
             raise Unstackable("convolutions are faster in turn on a processor")
         self.net = copy.deepcopy(nets[0])
-        self.live: dict[str, Tensor] = {}
         self._graphs: dict[Any, Callable[..., Tensor]] = {}
         with torch.no_grad():
             self._stack_parameters(nets)
@@ -86,17 +85,20 @@ class Stack(nn.Module):
 
     def _stack_parameters(self, nets: Sequence[nn.Module]) -> None:
         own = [dict(net.named_parameters()) for net in nets]
+        live: dict[str, Tensor] = {}
         for name, first in own[0].items():
             each = [p[name].detach() for p in own]
             owner, leaf = _owner(self.net, name)
             stacked = nn.Parameter(_padded(each), requires_grad=first.requires_grad)
             owner.register_parameter(leaf, stacked)
             if any(p.shape != stacked.shape[1:] for p in each):
-                self.live[name] = _padded([torch.ones_like(p) for p in each])
+                live[name] = _padded([torch.ones_like(p) for p in each])
+                if stacked.requires_grad:  # what stands behind a smaller network stays zero
+                    stacked.register_hook(live[name].mul)  # type: ignore[no-untyped-call]
         for layer_name, layer in self.net.named_modules():
-            if isinstance(layer, nn.LayerNorm) and f"{layer_name}.weight" in self.live:
+            if isinstance(layer, nn.LayerNorm) and f"{layer_name}.weight" in live:
                 layer.__class__ = _LiveNorm
-                layer.register_buffer("live", self.live[f"{layer_name}.weight"])
+                layer.register_buffer("live", live[f"{layer_name}.weight"])
 
     def _stack_buffers(self, nets: Sequence[nn.Module]) -> None:
         """Buffers that differ between members, or will, get a member axis; others are shared. Dropout rates become such ones."""

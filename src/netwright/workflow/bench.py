@@ -14,6 +14,7 @@ from netwright.data.data import Data
 from netwright.losses.metrics import greater_is_better
 from netwright.model import Model, fit, fit_all
 from netwright.recipes.recipe import Recipe
+from netwright.train.diverge import returns_of
 from netwright.train.hooks import Clock, Quiet, Report
 from netwright.train.measure import Throughput, operations_of_step
 from netwright.train.stack import Stack
@@ -71,6 +72,8 @@ class Workbench:
             self.tell(
                 "note", text=f"{name}: {state.values.get('compiled', 'not compiled, because an epoch is too short')}"
             )
+        if returned := returns_of(state):
+            self.tell("warning", text=f"{name}: {returned}")
         best = state.values.get("best")
         return self._trial(name, change, recipe, model, (best[0], best[1]) if best else None, state.stop)
 
