@@ -111,3 +111,10 @@ def test_what_is_not_compiled_is_trained_and_says_why(settings: dict[str, Any], 
     fast, slow = both(SETTINGS.model_copy(update=settings), make)
     assert fast.values["compiled"].startswith("not compiled, because ") and why in fast.values["compiled"]
     assert all(torch.equal(a, b) for a, b in zip(weights_of(fast.net), weights_of(slow.net), strict=True))
+
+
+@pytest.mark.slow
+def test_steps_compiled_to_machine_code_equal_those_done_one_by_one() -> None:
+    fast, slow = both(SETTINGS, lambda: small_net(dropout=0.0))  # masks would take the compiler minutes
+    assert fast.values["compiled"] == "8 steps as one function"
+    assert_equal(fast, slow)

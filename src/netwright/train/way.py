@@ -166,6 +166,8 @@ def _compiled(way: Way, net: nn.Module, settings: Training, steps: int) -> tuple
         return way, "not compiled: a step is more than overhead"
     if isinstance(settings.average, float) or settings.optimizer not in RULES:
         return way, "not compiled: weights are averaged after each step, or the optimiser has no compiled form"
+    if any(isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 for layer in net.modules()):
+        return way, "not compiled: dropout would take the compiler minutes"
     if any(isinstance(layer, nn.modules.conv._ConvNd | nn.modules.batchnorm._NormBase) for layer in net.modules()):
         return way, "not compiled: convolutions and batch norms are not"
     return way.model_copy(
