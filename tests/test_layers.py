@@ -17,6 +17,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "netwright"
 LAYERS = [
     {"__main__"},
     {"cli", "serve"},
+    {"exhibits"},
     {""},  # netwright/__init__.py: the lazy front for Python
     {"workflow"},
     {"estimators"},

@@ -30,6 +30,7 @@ from netwright.data.data import Data
 from netwright.data.encode import encode_inputs, fit_inputs
 from netwright.data.given import Given, What, labels_given, name_of, rows_again, rows_given, weights_given
 from netwright.data.infer import infer_kinds
+from netwright.data.kinds import KINDS
 from netwright.data.targets import class_target, number_target
 from netwright.losses.metrics import check_metric, greater_is_better
 from netwright.model import Model, ensemble_of, fit_all
@@ -45,7 +46,7 @@ MOST_NETWORKS = 64
 MIN_VALID = 16
 """With fewer validation rows than this the choice of an epoch would be noise: training rows are used instead."""
 _TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "patience")
-_EATEN = ("number", "integer", "date", "category", "text", "image")
+_EATEN = ("number", "integer", "date", "category", "text", "image", *KINDS)
 
 
 class _Estimator(BaseEstimator):  # type: ignore[misc]

@@ -115,7 +115,7 @@ def fit_baseline(name: str, data: Data, *, seed: int = 0, budget_seconds: float 
     train, valid = rows_of(data, "train"), rows_of(data, "valid")
     if n_classes and len(valid) and not (known := np.isin(valid.y, train.y)).all():
         valid = valid.take(np.flatnonzero(known))
-    task = Task(train, valid, category_columns(data.spec), n_classes, seed, budget_seconds)
+    task = Task(train, valid, category_columns(data.spec), n_classes, data.spec, seed, budget_seconds)
     check(task)
     method = METHODS[entry.name](task)
     return Fitted(entry.name, method.pipeline, data, method.chosen, seed, budget_seconds, method.features)
@@ -125,12 +125,13 @@ def rows_of(data: Data, part: Part) -> Rows:
     """The rows of one part as classic methods see them."""
     x = data.block(part).x
     rows = _rows(x, data, data.texts(part))
-    return Rows(rows.x, data.y(part), part_weight(data, part), rows.texts, rows.pixels)
+    return Rows(rows.x, data.y(part), part_weight(data, part), rows.texts, rows.pixels, rows.wholes)
 
 
 def _rows(x: Inputs, data: Data, texts: Mapping[str, Sequence[str]]) -> Rows:
     """Encoded rows and their raw texts, without target."""
-    return Rows(matrix(x, data.spec), texts=texts, pixels={f.name: x[f.name] for f in data.spec.images})
+    wholes = {name: x[name].detach().cpu() for f in data.spec.wholes for name in f.tensors}
+    return Rows(matrix(x, data.spec), texts=texts, pixels={f.name: x[f.name] for f in data.spec.images}, wholes=wholes)
 
 
 def _decoded(x: Inputs, data: Data) -> dict[str, list[str]]:

@@ -31,8 +31,9 @@ class Rows:
         weight: (N,) or None.
         texts: column -> its N texts as they were written.
         pixels: column -> images (M, C, H, W) in pixel values, of these and maybe of other rows.
-        places: (N,) where these rows stand in `pixels`; None where they are all of them. Images may be most of the memory, so
-            that a part of the rows shares those of all.
+        wholes: the tensors of series, sounds, sets, trees and volumes by name, of these and maybe of other rows; see `whole`.
+        places: (N,) where these rows stand in `pixels` and `wholes`; None where they are all of them. These may be most of the
+            memory, so that a part of the rows shares those of all.
     """
 
     x: np.ndarray
@@ -40,10 +41,16 @@ class Rows:
     weight: np.ndarray | None = None
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pixels: Mapping[str, Tensor] = field(default_factory=dict)
+    wholes: Mapping[str, Tensor] = field(default_factory=dict)
     places: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def whole(self, name: str) -> np.ndarray:
+        """One of the tensors `wholes` at these rows, (N, ...)."""
+        found: np.ndarray = self.wholes[name].numpy()
+        return found if self.places is None else found[self.places]
 
     def take(self, index: np.ndarray) -> Rows:
         """The rows `index`."""
@@ -53,6 +60,7 @@ class Rows:
             None if self.weight is None else self.weight[index],
             {name: [cells[i] for i in index] for name, cells in self.texts.items()},
             self.pixels,
+            self.wholes,
             index if self.places is None else self.places[index],
         )
 
@@ -65,6 +73,7 @@ class Task:
         train: rows to fit on. valid: rows to choose and to stop on; may be empty.
         categories: columns of x that hold codes, not amounts.
         n_classes: 0 for a regression.
+        spec: of the inputs.
         seed: of whatever is drawn.
         budget_seconds: bounds the work through fixed prices, not through the clock.
     """
@@ -73,6 +82,7 @@ class Task:
     valid: Rows
     categories: tuple[int, ...] = ()
     n_classes: int = 0
+    spec: InputSpec = InputSpec(fields=())
     seed: int = 0
     budget_seconds: float = 60.0
 

@@ -73,17 +73,50 @@ class Tokens(Frozen):
     mark: Mark = ""
 
 
+class Node(Frozen):
+    """One node of a diagram.
+
+    Args:
+        id: by which links name it.
+        label: what it is, such as "tanh" or "x1".
+        note: a second line under it, such as its value, shape or threshold.
+        level: its column, from the left, 0 first. Nodes of a level stand under each other in the order given.
+        mark: "good" or "bad" where it is on or off, right or wrong.
+    """
+
+    id: str
+    label: str
+    note: str = ""
+    level: int = 0
+    mark: Mark = ""
+
+
+class Link(Frozen):
+    """An arrow of a diagram from one node to another (by id); `label` such as a weight or a derivative, `mark` as of `Node`."""
+
+    source: str
+    target: str
+    label: str = ""
+    mark: Mark = ""
+
+
 class Figure(Frozen):
     """A figure as data: whoever shows it decides how it looks.
 
-    "pictures" is a sheet of `pictures`, "tokens" a list of `texts`; the other kinds draw `series`.
+    "pictures" is a sheet of `pictures`, "tokens" a list of `texts`, "diagram" nodes and links; the other kinds draw `series`.
+    `frames` are what the series become one after the other (each has as many series as `series`, which is what is seen on paper);
+    `steps` name the frames.
     """
 
     title: str
-    kind: Literal["line", "scatter", "bar", "heatmap", "pictures", "tokens"]
+    kind: Literal["line", "scatter", "bar", "heatmap", "pictures", "tokens", "diagram"]
     series: tuple[Series, ...] = ()
+    frames: tuple[tuple[Series, ...], ...] = ()
+    steps: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
     texts: tuple[Tokens, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    links: tuple[Link, ...] = ()
     x_label: str = ""
     y_label: str = ""
     log_x: bool = False

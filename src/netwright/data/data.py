@@ -18,6 +18,7 @@ from netwright.core.spec import InputSpec, TargetSpec
 from netwright.data.batch import Block, Inputs, Source
 from netwright.data.encode import decode_inputs, encode_inputs, encode_target
 from netwright.data.images import hash_files, is_images
+from netwright.data.nested import hash_nested
 from netwright.data.text import decode_words, texts_of
 
 Part = Literal["train", "valid", "test"]
@@ -117,6 +118,9 @@ class Data:
                     continue
                 if column.name in pictures:
                     hash_files(column, digest)
+                    continue
+                if column.dtype.is_nested():
+                    hash_nested(column, digest)
                     continue
                 text = column.cast(pl.String, strict=False).fill_null("\0")
                 digest.update("\x1f".join(text.to_list()).encode())

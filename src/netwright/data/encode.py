@@ -15,6 +15,7 @@ from netwright.core.spec import AnyField, CategoryField, ColumnKind, InputSpec, 
 from netwright.data.batch import Inputs
 from netwright.data.cells import numbers_of, require_columns, to_labels
 from netwright.data.images import encode_images, fit_images
+from netwright.data.kinds import KINDS, kind_of_field
 from netwright.data.text import decode_words, encode_text, fit_text
 
 MAX_CATEGORIES = 10_000
@@ -27,8 +28,7 @@ def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind]) -> InputSpe
 
     Args:
         train: training rows only.
-        kinds: kind of each column that goes into the network, in order ("number", "integer", "date", "category", "text" or
-            "image").
+        kinds: kind of each column that goes into the network, in order.
     """
     fields: list[AnyField] = []
     for name, kind in kinds.items():
@@ -40,6 +40,8 @@ def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind]) -> InputSpe
             fields.append(fit_text(train[name]))
         elif kind == "image":
             fields.append(fit_images(train[name]))
+        elif kind in KINDS:
+            fields.append(KINDS[kind].fit(train[name]))
         else:
             raise DataError(
                 f"column {name!r} is of kind {kind!r}, which no network can eat; drop it or set --kind {name}=category"
@@ -101,7 +103,8 @@ def _fit_category(column: pl.Series) -> CategoryField:
 
 def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
     """Raw rows as tensors: `numbers` (N, P) float64 with NaN where a cell is missing, `codes` (N, Q) int64; an image column as
-    pixels (N, C, H, W) under its name; a text column as token ids (N, T) int32 under `name:words` and `name:chars`.
+    pixels (N, C, H, W) under its name; a text column as token ids (N, T) int32 under `name:words` and `name:chars`; series, sounds,
+    sets, trees and volumes as their fields say.
 
     Raises:
         DataError: a column of the spec is not in the frame.
@@ -116,6 +119,9 @@ def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
         inputs[image.name] = torch.from_numpy(encode_images(frame[image.name], image))
     for text in spec.texts:
         inputs |= {name: torch.from_numpy(ids) for name, ids in encode_text(frame[text.name], text).items()}
+    for whole in spec.wholes:
+        arrays = kind_of_field(whole).encode(frame[whole.name], whole)
+        inputs |= {name: torch.from_numpy(array) for name, array in arrays.items()}
     return inputs
 
 
@@ -138,6 +144,9 @@ def decode_inputs(inputs: Inputs, spec: InputSpec) -> pl.DataFrame:
     for image in spec.images:
         pixels = inputs[image.name].detach().cpu().numpy().transpose(0, 2, 3, 1)
         columns[image.name] = pl.Series(image.name, np.ascontiguousarray(pixels))
+    for whole in spec.wholes:
+        arrays = {name: inputs[name].detach().cpu().numpy() for name in whole.tensors}
+        columns[whole.name] = kind_of_field(whole).decode(arrays, whole)
     return pl.DataFrame([columns[n] for n in spec.names if n in columns])
 
 

@@ -14,6 +14,7 @@ from netwright.core.errors import DataError, UsageError, unknown
 from netwright.core.spec import ColumnKind, Task
 from netwright.data.arrays import holds_pixels
 from netwright.data.cells import counted, is_missing_word, to_days, to_labels, to_numbers, to_text, two_marks
+from netwright.data.kinds import kind_of_cells
 from netwright.data.picture import is_picture
 
 UNIQUE_SHARE = 0.95
@@ -75,7 +76,8 @@ def infer_kinds(
     """The kind of every column but the target, by the first rule that fits:
 
     1. an override (`--kind NAME=KIND`);
-    2. *image*: arrays of pixels, or absolute paths of picture files that are there;
+    2. *image*: arrays of pixels, or absolute paths of picture files that are there; *series*, *audio*, *set*, *tree* and *volume*: cells
+       of the type that holds such things;
     3. *constant*: one value and nothing missing, or nothing but missing cells;
     4. *date*: typed so, or at least 95 % of the cells read as dates;
     5. *identifier*: nearly unique (95 %, 20 cells or more) whole numbers that count up without gaps or are named like an id,
@@ -145,6 +147,8 @@ def guess_kind(column: pl.Series) -> Guess:
     """The kind of one column by its cells and its name, as `infer_kinds` says."""
     if pictures := _pictures(column):
         return pictures
+    if whole := kind_of_cells(column):
+        return Guess(whole.name, whole.describe(column))
     cells = (to_text(column) if column.dtype == pl.String else column).drop_nulls()
     n_missing, n_different = len(column) - len(cells), cells.n_unique()
     if not len(cells):

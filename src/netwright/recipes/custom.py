@@ -10,6 +10,7 @@ from netwright.core.errors import UsageError
 from netwright.core.spec import FIRST_ID, PAD, UNKNOWN, ImageField, InputSpec, TargetSpec, TextField, VectorField
 from netwright.data.batch import Inputs
 from netwright.data.fronts import PixelFront
+from netwright.data.kinds import kind_of_field
 from netwright.recipes.templates import Fronted
 
 
@@ -39,7 +40,7 @@ class OneTensor(nn.Module):
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
         whole = [f for f in spec.fields if isinstance(f, ImageField | TextField | VectorField)]
-        if len(whole) > 1 or (whole and len(spec.fields) > 1):
+        if len(whole) > 1 or (whole and len(spec.fields) > 1) or spec.wholes:
             kinds = ", ".join(f"{f.name!r} ({f.kind})" for f in spec.fields[:6])
             raise UsageError(f"the inputs {kinds} do not go into one tensor")
         self.field = whole[0] if whole else None
@@ -150,6 +151,8 @@ def two_rows(spec: InputSpec) -> Inputs:
         elif isinstance(f, VectorField):
             whole, low = f.dtype == "int", int(f.low or 0)
             rows[f.name] = torch.full((2, *f.shape), low, dtype=torch.int64) if whole else torch.zeros(2, *f.shape)
+    for whole in spec.wholes:
+        rows |= {name: torch.from_numpy(array) for name, array in kind_of_field(whole).two_rows(whole).items()}
     return rows
 
 

@@ -17,11 +17,12 @@ from netwright.data.data import PARTS, Data, Part
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.data.images import is_images
 from netwright.data.infer import Guess, infer_kinds, infer_task, pick_column
+from netwright.data.kinds import KINDS, kind_of_cells
 from netwright.data.read import Look, look
 from netwright.data.split import plan_split
 from netwright.workflow.settings import Settings
 
-USED: tuple[ColumnKind, ...] = ("number", "integer", "date", "category", "text", "image")
+USED: tuple[ColumnKind, ...] = ("number", "integer", "date", "category", "text", "image", *KINDS)
 """Kinds of column that go into a network."""
 
 
@@ -144,6 +145,8 @@ def _cells(column: pl.Series) -> tuple[int | None, int, str]:
     """Different cells, missing cells, and a few of them; of arrays only their shape."""
     if is_images(column):
         return None, column.null_count(), str(column.dtype)
+    if whole := kind_of_cells(column):
+        return None, column.null_count(), whole.describe(column)
     some = column.drop_nulls().head(200).unique(maintain_order=True).head(3)
     return (
         column.n_unique(),
