@@ -82,7 +82,7 @@ class Task:
     valid: Rows
     categories: tuple[int, ...] = ()
     n_classes: int = 0
-    spec: InputSpec = InputSpec(fields=())
+    spec: InputSpec = field(default_factory=lambda: InputSpec(fields=()))
     seed: int = 0
     budget_seconds: float = 60.0
 

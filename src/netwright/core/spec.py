@@ -143,7 +143,8 @@ class SeriesField(Frozen):
     Two tensors: `name` (N, channels, n_steps) float32 in the user's unit, 0 behind the end, and `name:length` (N,) int64, at
     least 1. A longer series is cut to its first `n_steps` values (`cut`: the share of training rows that were). Gaps are filled
     linearly in time (`gaps`: the share of training values). `center` and `spread` are mean and standard deviation of each channel
-    over training values, `low` and `high` the range of all, `shortest` the fewest values of a training row. `rate` is in values a second, 0 where nothing is known of it.
+    over training values, `low` and `high` the range of all, `shortest` the fewest values of a training row. `rate` is in values a
+    second, 0 where nothing is known of it.
     """
 
     kind: Literal["series"] = "series"
