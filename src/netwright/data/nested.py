@@ -31,9 +31,9 @@ def hash_nested(column: pl.Series, digest: Digest) -> None:
     elif isinstance(column.dtype, pl.Array):
         hash_nested(column.explode(), digest)
     elif isinstance(column.dtype, pl.Struct):
-        for field in column.struct.fields:
-            digest.update(field.name.encode())
-            hash_nested(column.struct.field(field.name), digest)
+        for name in column.struct.fields:
+            digest.update(name.encode())
+            hash_nested(column.struct.field(name), digest)
     elif column.dtype.is_numeric() and not column.null_count():
         digest.update(np.ascontiguousarray(column.to_numpy()).tobytes())
     else:

@@ -58,7 +58,7 @@ def series_of(column: pl.Series) -> list[np.ndarray]:
 def is_series(column: pl.Series) -> bool:
     """Whether the cells are lists of vectors of numbers."""
     inner = column.dtype.inner if isinstance(column.dtype, pl.List) else None
-    return isinstance(inner, pl.Array) and len(inner.shape) == 1 and inner.inner.is_numeric()  # type: ignore[union-attr]
+    return isinstance(inner, pl.Array) and len(inner.shape) == 1 and inner.inner.is_numeric()
 
 
 def fit_series(column: pl.Series) -> SeriesField:
@@ -100,7 +100,7 @@ def filled(row: np.ndarray, otherwise: Sequence[float]) -> np.ndarray:
     row = row.copy()
     for c in np.flatnonzero(gaps.any(0)):
         known = np.flatnonzero(~gaps[:, c])
-        row[:, c] = np.interp(np.arange(len(row)), known, row[known, c]) if len(known) else otherwise[c]
+        row[:, c] = np.interp(np.arange(len(row)), known, row[known, c]) if len(known) else otherwise[int(c)]
     return row
 
 
@@ -131,8 +131,9 @@ def _two_rows(field: SeriesField) -> Arrays:
 
 
 def _describe(column: pl.Series) -> str:
-    lengths, channels = column.list.len(), column.dtype.inner.shape[0]  # type: ignore[attr-defined]
-    span = f"{lengths.min():,}" if lengths.min() == lengths.max() else f"{lengths.min():,} to {lengths.max():,}"
+    lengths, channels = column.list.len().to_numpy(), column.dtype.inner.shape[0]  # type: ignore[attr-defined]
+    least, most = int(lengths.min()), int(lengths.max())
+    span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     return f"series of {span} steps in {counted(channels, 'channel')}"
 
 

@@ -161,7 +161,7 @@ class Stack(nn.Module):
         if self.training and keys is not None:  # in evaluation sizes differ: tracing would take longer than it saves
             seen = tuple((name, t.shape, t.dtype) for name, t in zip(x, given, strict=False))
             if seen not in self._graphs:  # tracing runs it once, which must leave running statistics as they are
-                self._graphs[seen] = traced(function, *(t.detach().clone() for t in given))
+                self._graphs[seen] = traced(function, *given)
             function = self._graphs[seen]
         return function(*given).flatten(0, 1)
 
