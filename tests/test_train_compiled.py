@@ -118,3 +118,16 @@ def test_steps_compiled_to_machine_code_equal_those_done_one_by_one() -> None:
     fast, slow = both(SETTINGS, lambda: small_net(dropout=0.0))  # masks would take the compiler minutes
     assert fast.values["compiled"] == "8 steps as one function"
     assert_equal(fast, slow)
+
+
+@pytest.mark.slow
+def test_without_a_compiler_on_the_machine_the_steps_are_done_one_by_one_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # what was compiled before would need no compiler
+    with config.patch({"cpp.cxx": (None, "no-such-compiler"), "force_disable_caches": True}):
+        fast, slow = both(SETTINGS, lambda: small_net(dropout=0.0))
+    assert fast.values["compiled"] == "not compiled, because there is no working C++ compiler"
+    assert_equal(fast, slow)
