@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from netwright.model import Model
 from netwright.nn.ensemble import Ensemble
 from netwright.recipes import templates
 from netwright.recipes.entries import TEMPLATES
+from netwright.recipes.mlp import mlp
 
 CLASSES = TargetSpec(name="y", task="classes", classes=("a", "b", "c"), priors=(0.5, 0.25, 0.25))
 NUMBER = TargetSpec(name="y", task="number", center=2023.4567, scale=0.25)
@@ -102,6 +104,9 @@ def same_answers(model: Model, written: Written, rows: pl.DataFrame = ROWS) -> N
 CASES = [
     ("linear", templates.linear, ("a b", "probabilities"), NUMBER),
     ("residual-mlp", templates.residual_mlp, TABLE, CLASSES),
+    ("mlp", mlp, ("a b", "probabilities"), CLASSES),
+    ("mlp on a table", mlp, TABLE, NUMBER),
+    ("mlp on images", partial(mlp, activation="gelu", batch_norm=True), ("i",), CLASSES),
     ("ensemble", two_members, TABLE, NUMBER),
     ("residual-conv", templates.residual_conv, ("i",), CLASSES),
     ("residual-conv", templates.residual_conv, ("f",), NUMBER),

@@ -17,6 +17,7 @@ from netwright.nn.convnet import ResidualConvBlock, ResidualConvNet
 from netwright.nn.embed import CategoryEmbedding, PiecewiseLinear
 from netwright.nn.ensemble import Ensemble
 from netwright.nn.entries import LAYERS
+from netwright.nn.mlp import MLP
 from netwright.nn.residual import ResidualBlock, ResidualMLP
 from netwright.nn.text import NgramBag, TokenConv
 
@@ -46,6 +47,11 @@ MADE: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[int, ...]]] = {
         lambda: NgramBag(9, 4, n=3, buckets=50),
         torch.tensor([[2, 3, 4], [8, 1, 0], [0, 0, 0]]),
         (3, 4),
+    ),
+    "mlp": (
+        lambda: MLP(6, 2, [8, 8], act="tanh", dropout=0.2, batch_norm=True, residual=True),
+        torch.linspace(-1, 1, 18).reshape(3, 6),
+        (3, 2),
     ),
     "token-conv": (lambda: TokenConv(9, 4, width=5), torch.tensor([[2, 3, 4, 5], [8, 1, 0, 0], [0, 0, 0, 0]]), (3, 15)),
 }

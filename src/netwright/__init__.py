@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from netwright.estimators import Classifier as Classifier
     from netwright.estimators import Regressor as Regressor
     from netwright.model import Model as Model
+    from netwright.nn.graph import graph as graph
     from netwright.workflow.main import resume as resume
     from netwright.workflow.main import run as run
     from netwright.workflow.probing import attack as attack
     from netwright.workflow.probing import check as check
     from netwright.workflow.probing import explain as explain
+    from netwright.workflow.topology import search_topology as search_topology
 
 __version__ = "0.1.0"
 
@@ -31,12 +33,27 @@ _HOMES = {
     "attack": "netwright.workflow.probing",
     "check": "netwright.workflow.probing",
     "explain": "netwright.workflow.probing",
+    "graph": "netwright.nn.graph",
     "resume": "netwright.workflow.main",
     "run": "netwright.workflow.main",
+    "search_topology": "netwright.workflow.topology",
 }
 """Public name -> module. Nothing is imported before it is asked for, so that `import netwright` needs no torch."""
 
-__all__ = ["Classifier", "Model", "Regressor", "__version__", "attack", "check", "explain", "load", "resume", "run"]
+__all__ = [
+    "Classifier",
+    "Model",
+    "Regressor",
+    "__version__",
+    "attack",
+    "check",
+    "explain",
+    "graph",
+    "load",
+    "resume",
+    "run",
+    "search_topology",
+]
 
 
 def __getattr__(name: str) -> Any:

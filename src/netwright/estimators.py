@@ -62,6 +62,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         dropout: float | None = None,
+        training: Mapping[str, Any] | None = None,
         validation_fraction: float = 0.15,
         patience: int | None = None,
         metric: str | None = None,
@@ -80,6 +81,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.dropout = dropout
+        self.training = training
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.metric = metric
@@ -171,6 +173,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         data = Data(None, spec, target, parts, _blocks=blocks)  # type: ignore[arg-type]
         hooks: list[Quiet] = [Clock(time.monotonic() + 60 * self.minutes)] if self.minutes is not None else []
         hooks += [Report(self._print)] if self.verbose else []
+        named = {name: getattr(self, name) for name in _TRAINING if getattr(self, name) is not None}
         recipe = by_rule(
             spec,
             target,
@@ -178,7 +181,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             template=self.template,
             options=self.options,
             dropout=self.dropout,
-            asked={name: getattr(self, name) for name in _TRAINING if getattr(self, name) is not None},
+            asked={**(self.training or {}), **named},
         )
         metric = check_metric(self.metric, target)
         topologies = [{}] * self.restarts if isinstance(self.restarts, int) else list(self.restarts)
@@ -287,6 +290,8 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             or the standardised table (N, P); see `netwright.recipes.custom.OneTensor`.
         options: of a named (or the designed) template, such as {"width": 64}.
         epochs, batch_size, learning_rate, weight_decay, dropout: of the training; None for designed values.
+        training: further settings of it by name (`netwright.train.settings.Training`), such as {"optimizer": "sgd", "momentum": 0.9,
+            "schedule": "step", "halve_every": 3, "stop_error": 0.01}.
         validation_fraction: share of rows, stratified, that choose the epoch and calibrate; with fewer than 16 of them
             all rows train and choose (`validated_on_` says which).
         patience: epochs without a better validation metric after which to stop.
@@ -336,6 +341,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         dropout: float | None = None,
+        training: Mapping[str, Any] | None = None,
         validation_fraction: float = 0.15,
         patience: int | None = None,
         metric: str | None = None,
@@ -356,6 +362,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             dropout=dropout,
+            training=training,
             validation_fraction=validation_fraction,
             patience=patience,
             metric=metric,
@@ -416,8 +423,8 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     """A network that predicts a number from rows of a table, images or texts, with intervals. X is as of `Classifier`.
 
     Args:
-        template, options, epochs, batch_size, learning_rate, weight_decay, dropout, validation_fraction, patience, random_state,
-        members, restarts, folds, minutes, kinds, verbose: as of `Classifier`.
+        template, options, epochs, batch_size, learning_rate, weight_decay, dropout, training, validation_fraction, patience,
+        random_state, members, restarts, folds, minutes, kinds, verbose: as of `Classifier`.
         metric: what chooses the epoch; None for RMSE.
 
     Fitted: `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),

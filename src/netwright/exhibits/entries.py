@@ -6,8 +6,46 @@ from netwright.core.entry import Entry, Gallery
 
 _NEURON: list[Entry] = []
 _PERCEPTRON: list[Entry] = []
-_GRAPH: list[Entry] = []
-_LAYERS: list[Entry] = []
+_GRAPH: list[Entry] = [
+    Entry(
+        "computational-graph",
+        "values forward, partial derivatives along edges, the derivative as a sum over paths",
+        "Linnainmaa (1970); Rumelhart, Hinton and Williams (1986)",
+        "netwright.exhibits.computational_graph:exhibit",
+    ),
+    Entry(
+        "activations",
+        "every activation with its derivative, and gradients through many layers of it",
+        "LeCun et al. (1998); Nair and Hinton (2010)",
+        "netwright.exhibits.activations:exhibit",
+    ),
+]
+_LAYERS: list[Entry] = [
+    Entry(
+        "xor-mlp",
+        "XOR by hidden units: their lines and maps, and the starts and topologies that fail",
+        "Minsky and Papert (1969); Rumelhart, Hinton and Williams (1986)",
+        "netwright.exhibits.xor_mlp:exhibit",
+    ),
+    Entry(
+        "hidden-units",
+        "what each hidden unit responds to on two classes shaped like moons, while it learns",
+        "Rumelhart, Hinton and Williams (1986)",
+        "netwright.exhibits.hidden_units:exhibit",
+    ),
+    Entry(
+        "noisy-curve",
+        "regression of a noisy curve with 1 to 64 hidden units, and the fit while it is learned",
+        "Cybenko (1989); Hornik, Stinchcombe and White (1989)",
+        "netwright.exhibits.noisy_curve:exhibit",
+    ),
+    Entry(
+        "learning-by-the-book",
+        "gradient descent on all rows, a few, one; with momentum, Adam, and a rate that is halved",
+        "Robbins and Monro (1951); Polyak (1964); Kingma and Ba (2015)",
+        "netwright.exhibits.learning_by_the_book:exhibit",
+    ),
+]
 _RECURRENCE: list[Entry] = []
 _CONVOLUTION: list[Entry] = []
 _ATTENTION: list[Entry] = []

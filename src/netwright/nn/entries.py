@@ -65,5 +65,145 @@ LAYERS = Gallery(
             "Kim (2014)",
             "netwright.nn.text:TokenConv",
         ),
+        Entry(
+            "mlp",
+            "multi-layer perceptron of any widths and activation",
+            "Rumelhart, Hinton and Williams (1986)",
+            "netwright.nn.mlp:MLP",
+        ),
     ],
 )
+
+ACTIVATIONS = Gallery(
+    "activation",
+    [
+        Entry(
+            "step",
+            "1 from 0 on and 0 below: fires or does not",
+            "McCulloch and Pitts (1943)",
+            "netwright.nn.activations:step",
+        ),
+        Entry("sign", "1 from 0 on and -1 below", "Rosenblatt (1958)", "netwright.nn.activations:sign"),
+        Entry(
+            "identity",
+            "the number itself: layers of it are one linear map",
+            "Widrow and Hoff (1960)",
+            "netwright.nn.activations:identity",
+        ),
+        Entry(
+            "sigmoid",
+            "logistic curve from 0 to 1",
+            "Verhulst (1845); Rumelhart, Hinton and Williams (1986)",
+            "netwright.nn.activations:sigmoid",
+        ),
+        Entry(
+            "tanh",
+            "hyperbolic tangent, from -1 to 1",
+            "LeCun, Bottou, Orr and Mueller (1998)",
+            "netwright.nn.activations:tanh",
+        ),
+        Entry(
+            "scaled-tanh",
+            "hyperbolic tangent that takes 1 to 1 and -1 to -1",
+            "LeCun (1989); LeCun et al. (1998)",
+            "netwright.nn.activations:scaled_tanh",
+        ),
+        Entry(
+            "hard-sigmoid",
+            "three straight pieces in place of the sigmoid",
+            "Courbariaux, Bengio and David (2015); Howard et al. (2019) for the slope",
+            "netwright.nn.activations:hard_sigmoid",
+        ),
+        Entry(
+            "hard-tanh",
+            "three straight pieces in place of the hyperbolic tangent",
+            "Collobert (2004)",
+            "netwright.nn.activations:hard_tanh",
+        ),
+        Entry(
+            "relu",
+            "rectified linear unit: 0 below 0, the number itself above",
+            "Fukushima (1969); Nair and Hinton (2010)",
+            "netwright.nn.activations:relu",
+        ),
+        Entry("relu6", "rectified linear unit that stops at 6", "Krizhevsky (2010)", "netwright.nn.activations:relu6"),
+        Entry(
+            "squared-relu",
+            "square of the rectified linear unit",
+            "So et al. (2021)",
+            "netwright.nn.activations:squared_relu",
+        ),
+        Entry(
+            "leaky-relu",
+            "rectified linear unit with a small slope below 0",
+            "Maas, Hannun and Ng (2013)",
+            "netwright.nn.activations:leaky_relu",
+        ),
+        Entry(
+            "prelu",
+            "rectified linear unit whose slope below 0 is learned",
+            "He et al. (2015)",
+            "netwright.nn.activations:prelu",
+        ),
+        Entry(
+            "elu",
+            "exponential linear unit: falls smoothly to -1",
+            "Clevert, Unterthiner and Hochreiter (2016)",
+            "netwright.nn.activations:elu",
+        ),
+        Entry(
+            "selu",
+            "exponential linear unit, scaled so that mean 0 and variance 1 are kept",
+            "Klambauer et al. (2017)",
+            "netwright.nn.activations:selu",
+        ),
+        Entry(
+            "celu",
+            "exponential linear unit whose slope is continuous for every depth",
+            "Barron (2017)",
+            "netwright.nn.activations:celu",
+        ),
+        Entry(
+            "gelu",
+            "the number times the probability that a normal one is smaller",
+            "Hendrycks and Gimpel (2016)",
+            "netwright.nn.activations:gelu",
+        ),
+        Entry(
+            "silu",
+            "the number times its sigmoid, also called swish",
+            "Elfwing, Uchibe and Doya (2018); Ramachandran, Zoph and Le (2017)",
+            "netwright.nn.activations:silu",
+        ),
+        Entry(
+            "hard-swish",
+            "straight and square pieces in place of swish",
+            "Howard et al. (2019)",
+            "netwright.nn.activations:hard_swish",
+        ),
+        Entry(
+            "mish",
+            "the number times the hyperbolic tangent of its softplus",
+            "Misra (2020)",
+            "netwright.nn.activations:mish",
+        ),
+        Entry(
+            "softplus",
+            "smooth form of the rectified linear unit",
+            "Dugas et al. (2001)",
+            "netwright.nn.activations:softplus",
+        ),
+        Entry("log-sigmoid", "logarithm of the sigmoid", "Verhulst (1845)", "netwright.nn.activations:log_sigmoid"),
+        Entry(
+            "softsign",
+            "the number over one more than its size",
+            "Bergstra et al. (2009)",
+            "netwright.nn.activations:softsign",
+        ),
+        Entry(
+            "gaussian", "bell that fires near 0 only", "Broomhead and Lowe (1988)", "netwright.nn.activations:gaussian"
+        ),
+        Entry("sine", "sine wave", "Sitzmann et al. (2020)", "netwright.nn.activations:sine"),
+    ],
+)
+"""Functions of one number. Softmax is none: its outputs depend on all inputs (`netwright.nn.activations.softmax_jacobian`)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from netwright.nn.activations import activation
+
 
 class ResidualBlock(nn.Module):
     """x + W2 drop(act(W1 norm(x))), drop on the branch too.
@@ -13,12 +15,12 @@ class ResidualBlock(nn.Module):
     Source: He et al. (2016); the pre-norm form for tables: Gorishniy et al. (2021).
     """
 
-    def __init__(self, width: int, *, hidden: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, *, hidden: int, dropout: float = 0.0, act: str = "relu") -> None:
         super().__init__()
         self.branch = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, hidden),
-            nn.ReLU(),
+            activation(act),
             nn.Dropout(dropout),
             nn.Linear(hidden, width),
             nn.Dropout(dropout),
@@ -39,6 +41,7 @@ class ResidualMLP(nn.Module):
         n_in: inputs. n_out: outputs.
         width: size of the residual stream. depth: number of blocks (0: a linear model on the inputs' map).
         dropout: rate inside the blocks.
+        act: an entry of ACTIVATIONS.
 
     Source: He et al. (2016), "Deep Residual Learning"; for tables Gorishniy et al. (2021).
 
@@ -47,16 +50,21 @@ class ResidualMLP(nn.Module):
     torch.Size([4, 3])
     """
 
-    def __init__(self, n_in: int, n_out: int, *, width: int = 128, depth: int = 2, dropout: float = 0.0) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, *, width: int = 128, depth: int = 2, dropout: float = 0.0, act: str = "relu"
+    ) -> None:
         super().__init__()
         self.first = nn.Linear(n_in, width)
-        self.blocks = nn.Sequential(*[ResidualBlock(width, hidden=2 * width, dropout=dropout) for _ in range(depth)])
+        self.blocks = nn.Sequential(
+            *[ResidualBlock(width, hidden=2 * width, dropout=dropout, act=act) for _ in range(depth)]
+        )
         self.norm = nn.LayerNorm(width)
+        self.act = activation(act)
         self.head = nn.Linear(width, n_out)
         nn.init.normal_(self.head.weight, std=0.1 / width**0.5)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (N, n_out)."""
-        y: Tensor = self.head(self.norm(self.blocks(self.first(x))).relu())
+        y: Tensor = self.head(self.act(self.norm(self.blocks(self.first(x)))))
         return y

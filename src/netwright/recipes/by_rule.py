@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from netwright.core.errors import UsageError
+from netwright.core.errors import UsageError, unknown
 from netwright.core.spec import InputSpec, TargetSpec
 from netwright.recipes.book import design
 from netwright.recipes.recipe import Option, Recipe, Template
+from netwright.train.settings import Training
+from netwright.train.weights import DECOUPLED
 
 STEPS = 2000
 """Steps that a designed training takes where there are few rows; many rows take at least the fewest passes of their kind."""
@@ -40,8 +42,11 @@ def by_rule(
         asked: settings of the training that the user chose, by name.
 
     Raises:
-        UsageError: options for a function.
+        UsageError: options for a function, or a setting that there is not.
     """
+    for name in asked:
+        if name not in Training.model_fields:
+            raise UsageError(unknown("setting of the training called", name, Training.model_fields))
     recipe, _ = design(spec, target, n_train)
     if callable(template):
         if options:
@@ -54,16 +59,18 @@ def by_rule(
     if dropout is not None:
         recipe = recipe.with_options(dropout=dropout)
     recipe = recipe.with_options(**(options or {}))
-    training = recipe.with_training(**{"weight_decay": 0.02, **asked}).training
+    coupled = asked.get("optimizer", recipe.training.optimizer) not in DECOUPLED
+    training = recipe.with_training(**{"weight_decay": 0.0 if coupled else 0.02, **asked}).training
     steps = max(1, n_train // min(training.batch_size, n_train))
     epochs = asked.get("epochs", passes(spec, steps))
-    return recipe.with_training(
-        epochs=epochs,
-        warmup=min(50, epochs * steps // 10),
-        average=min(0.999, max(0.5, 1 - 20 / (epochs * steps))),
-        patience=asked.get("patience", max(10, epochs // 4)),
-        **{k: getattr(training, k) for k in ("batch_size", "learning_rate", "weight_decay")},
-    )
+    usual = {
+        "epochs": epochs,
+        "warmup": min(50, epochs * steps // 10),
+        "average": min(0.999, max(0.5, 1 - 20 / (epochs * steps))),
+        "patience": None if asked.get("stop_error") is not None else max(10, epochs // 4),
+        "weight_decay": training.weight_decay,
+    }
+    return recipe.with_training(**{**usual, **asked})
 
 
 def passes(spec: InputSpec, steps: int) -> int:

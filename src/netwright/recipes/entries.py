@@ -50,6 +50,13 @@ TEMPLATES = Gallery(
             kinds=("text", "table"),
             needs=("text",),
         ),
+        Entry(
+            "mlp",
+            "inputs from 0 to 1, one-hot categories, layers of sums and activations",
+            "Rumelhart, Hinton and Williams (1986)",
+            "netwright.recipes.mlp:mlp",
+            kinds=("table", "vector", "image"),
+        ),
     ],
 )
 
@@ -102,6 +109,22 @@ RECIPES = Gallery(
             "Joulin et al. (2017)",
             "netwright.recipes.book:text_regressor",
             kinds=("text",),
+            tasks=("number",),
+        ),
+        Entry(
+            "mlp-classifier",
+            "multi-layer perceptron by the book for classes from a table",
+            "Rumelhart, Hinton and Williams (1986)",
+            "netwright.recipes.mlp:mlp_classifier",
+            kinds=("table", "vector"),
+            tasks=("binary", "classes"),
+        ),
+        Entry(
+            "mlp-regressor",
+            "multi-layer perceptron by the book for a number from a table",
+            "Rumelhart, Hinton and Williams (1986)",
+            "netwright.recipes.mlp:mlp_regressor",
+            kinds=("table", "vector"),
             tasks=("number",),
         ),
     ],

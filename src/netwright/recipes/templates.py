@@ -93,6 +93,7 @@ def residual_mlp(
     noise: float = 0.0,
     number_dim: int = 24,
     category_dim: int = 8,
+    activation: str = "relu",
 ) -> nn.Module:
     """Piecewise-linear embeddings of numbers, embeddings of categories, residual perceptron.
 
@@ -106,6 +107,7 @@ def residual_mlp(
         dropout: rate inside the blocks.
         noise: deviation of Gaussian noise on standardised numbers and pixels, in training only.
         number_dim, category_dim: sizes of embeddings.
+        activation: of the blocks, an entry of `netwright list activations`.
 
     Source: Gorishniy et al. (2021, 2022).
     """
@@ -114,7 +116,8 @@ def residual_mlp(
     images = _images(spec, width=16, depth=1, noise=noise)
     front = _joined([*table, *texts, *images])
     n_in = int(front.n_out)  # type: ignore[arg-type]
-    return Fronted(front, ResidualMLP(n_in, n_out or target.n_out, width=width, depth=depth, dropout=dropout))
+    body = ResidualMLP(n_in, n_out or target.n_out, width=width, depth=depth, dropout=dropout, act=activation)
+    return Fronted(front, body)
 
 
 def linear(

@@ -28,7 +28,7 @@ class Training(Frozen):
     Args:
         epochs: passes over the training rows, at most.
         batch_size: rows a step.
-        optimizer: an entry of OPTIMIZERS.
+        optimizer: an entry of OPTIMIZERS. momentum: of "sgd" and "nesterov"; None for the 0.9 that is usual.
         learning_rate: the peak of the schedule.
         schedule: an entry of SCHEDULES.
         halve_every: epochs after which the schedule "step" halves the rate.
@@ -53,6 +53,7 @@ class Training(Frozen):
     epochs: int = Field(default=20, ge=1)
     batch_size: int = Field(default=256, ge=1)
     optimizer: str = "adamw"
+    momentum: float | None = Field(default=None, gt=0, lt=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     schedule: Literal["constant", "cosine", "one-cycle", "step", "multi-cycle"] = "cosine"
     halve_every: int = Field(default=3, ge=1)
@@ -75,4 +76,10 @@ class Training(Frozen):
             raise ValueError(
                 "patience stops at the best validation metric, stop_error at the training error: give one of them"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _momentum_of_an_optimizer_that_has_it(self) -> Self:
+        if self.momentum is not None and self.optimizer not in ("sgd", "nesterov"):
+            raise ValueError(f"momentum is of the optimizers sgd and nesterov; {self.optimizer} has none to set")
         return self

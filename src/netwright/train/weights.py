@@ -60,8 +60,11 @@ class Weights:
             {"params": g.tensors, "weight_decay": g.decays[0] if len(set(g.decays)) == 1 else 0.0} for g in self.groups
         ]
         entry = OPTIMIZERS[self.settings.optimizer]
+        momentum = {} if self.settings.momentum is None else {"momentum": self.settings.momentum}
         with light.without_compiler():
-            self.optimizer: Optimizer = entry.load()(alike, lr=self.settings.learning_rate, **entry.options)
+            self.optimizer: Optimizer = entry.load()(
+                alike, lr=self.settings.learning_rate, **{**entry.options, **momentum}
+            )
 
     def _tensors(self, parameters: list[nn.Parameter]) -> list[Tensor]:
         """The parameters, the small ones among them merged."""
