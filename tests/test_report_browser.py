@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from netwright.core.finding import Figure, Finding, Picture, Series, Table, Tokens
+from netwright.core.finding import Figure, Finding, Link, Node, Picture, Series, Table, Tokens
 from netwright.core.seed import numpy_generator
 from netwright.data.images import to_png
 from netwright.report.page import Page, Section, write
+from test_report_animation import moving
+from test_report_diagram import CASES, layers
 from test_report_page import BAD, a_page, every_figure
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -107,6 +109,19 @@ def sheets_page(words: str = BAD) -> Page:
     return Page(title="t", sections=(Section(id="s", title="s", findings=(finding,), compact=True),))
 
 
+def moving_page(words: str = BAD) -> Page:
+    """Diagrams, and figures with steps, of every kind."""
+    kinds = ("line", "scatter", "bar", "heatmap")
+    steps = tuple(f"{words} {k}" if k == 2 else f"update {k}" for k in range(5))
+    diagrams = tuple(figure.model_copy(update={"caption": words}) for figure in CASES.values())
+    hostile = Node(id=words, label=words, note=words)
+    arrow = Link(source=words, target=words, label=words)
+    odd = Figure(title=words, kind="diagram", nodes=(hostile,), links=(arrow,))
+    figures = (*(moving(kind, 5, steps=steps) for kind in kinds), *diagrams, odd)
+    finding = Finding(probe="p-q", family="gallery", verdict="info", title=words, why=words, figures=figures)
+    return Page(title="t", sections=(Section(id="s", title="s", findings=(finding,), listed=True),))
+
+
 class Opened:
     """A page in the browser, with what went wrong there."""
 
@@ -129,13 +144,11 @@ class Opened:
         self.tab.wait_for_timeout(300)
 
 
-@pytest.fixture(scope="module", params=["ordinary", "hostile", "wide", "sheets"])
+@pytest.fixture(scope="module", params=["ordinary", "hostile", "wide", "sheets", "moving"])
 def path(request, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("page") / f"{request.param}.html"
-    write(
-        path,
-        {"ordinary": a_page, "hostile": lambda: a_page(BAD), "wide": wide_page, "sheets": sheets_page}[request.param](),
-    )
+    pages = {"ordinary": a_page, "wide": wide_page, "sheets": sheets_page, "moving": moving_page}
+    write(path, a_page(BAD) if request.param == "hostile" else pages[request.param]())
     return path
 
 
@@ -157,7 +170,7 @@ def test_nothing_but_the_file_itself_is_asked_for(opened, path):
 def test_every_figure_is_drawn(opened, path):
     empty = opened.tab.evaluate("""[...document.querySelectorAll('.figure')].filter((f) =>
         !f.querySelector('.scatterlayer .trace, .barlayer .trace, .heatmaplayer image')).length""")
-    assert opened.tab.locator(".figure").count() >= (1 if path.stem == "sheets" else 8)
+    assert opened.tab.locator(".figure").count() >= {"sheets": 1, "moving": 4}.get(path.stem, 8)
     assert empty == 0
 
 
@@ -268,3 +281,68 @@ def test_on_paper_everything_is_unfolded_and_drawn_and_afterwards_as_before(brow
     )
     assert svgs == widths
     assert found.problems == []
+
+
+def first_y(tab) -> list[float]:
+    return tab.evaluate("Array.from(document.querySelector('.plot').data[0].y)")
+
+
+@pytest.fixture
+def moving_tab(browser, tmp_path):
+    """A page with one figure that has steps (its last is what is seen first), drawn."""
+    finding = Finding(probe="p", family="gallery", verdict="info", title="t", figures=(moving(n=5), layers(3, 2)))
+    write(tmp_path / "p.html", Page(title="t", sections=(Section(id="s", title="s", findings=(finding,)),)))
+    found = Opened(browser, tmp_path / "p.html", 1200)
+    found.read_through()
+    yield found.tab
+    assert found.problems == []
+
+
+def test_the_slider_shows_the_step_that_it_names(moving_tab):
+    slider = moving_tab.get_by_label("Step of: t")
+    assert first_y(moving_tab) == [0, 4, 40]
+    slider.fill("1")
+    assert first_y(moving_tab) == [0, 1, 10]
+    assert moving_tab.locator(".steps output").inner_text() == "2"
+    slider.press("ArrowRight")
+    assert first_y(moving_tab) == [0, 2, 20] and slider.get_attribute("aria-valuetext") == "3"
+
+
+def test_the_button_plays_all_steps_once_and_can_be_stopped(moving_tab):
+    moving_tab.get_by_role("button", name="Play").click()
+    assert first_y(moving_tab) == [0, 0, 0], "from the beginning"
+    moving_tab.get_by_role("button", name="Pause").click()
+    held = moving_tab.locator(".steps input").input_value()
+    moving_tab.wait_for_timeout(1500)
+    assert moving_tab.locator(".steps input").input_value() == held
+    moving_tab.get_by_role("button", name="Play").click()
+    moving_tab.get_by_role("button", name="Pause").wait_for()
+    moving_tab.get_by_role("button", name="Play").wait_for()
+    assert moving_tab.locator(".steps input").input_value() == "4"
+    assert first_y(moving_tab) == [0, 4, 40]
+
+
+def test_axes_do_not_move_from_step_to_step(moving_tab):
+    ranges = "document.querySelector('.plot')._fullLayout.yaxis.range.join()"
+    before = moving_tab.evaluate(ranges)
+    moving_tab.get_by_label("Step of: t").fill("0")
+    assert moving_tab.evaluate(ranges) == before
+
+
+def test_paper_shows_the_series_without_a_slider_and_the_screen_its_step_again(moving_tab):
+    moving_tab.get_by_label("Step of: t").fill("1")
+    moving_tab.emulate_media(media="print")
+    moving_tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert first_y(moving_tab) == [0, 4, 40]
+    assert not moving_tab.locator(".steps").is_visible() and moving_tab.locator(".diagram svg").is_visible()
+    moving_tab.emulate_media(media="screen")
+    moving_tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert first_y(moving_tab) == [0, 1, 10] and moving_tab.locator(".steps").is_visible()
+
+
+def test_a_diagram_scrolls_on_a_phone_so_that_its_words_stay_readable(opened, path):
+    if path.stem != "moving":
+        pytest.skip("only this page has diagrams")
+    shown = opened.tab.evaluate("""[...document.querySelectorAll('.diagram text')].map((t) =>
+        t.getBoundingClientRect().height)""")
+    assert len(shown) > 50 and min(shown) > 8

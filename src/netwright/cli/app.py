@@ -10,6 +10,7 @@ import typer
 from netwright import __version__
 from netwright.cli.browse import list_entries, show
 from netwright.cli.cost import cost
+from netwright.cli.exhibits import gallery
 from netwright.cli.export import export
 from netwright.cli.predict import predict
 from netwright.cli.probes import attack, check, explain
@@ -32,6 +33,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "explain": explain,
     "export": export,
     "cost": cost,
+    "gallery": gallery,
     "list": list_entries,
     "show": show,
 }
@@ -62,6 +64,7 @@ def netwright(
       netwright export RUN --onnx model.onnx           one file that predicts without torch
       netwright attack RUN                             attack the model on its own test rows
       netwright cost RUN                               what a training costs: time against rows, weights, members
+      netwright gallery --tiny                         the classic systems, each with its pictures
       netwright list checks                            what there is
 
     \b

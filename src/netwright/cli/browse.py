@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from netwright.cli.galleries import PROBES, find, galleries, gallery
-from netwright.cli.options import Debug, command
+from netwright.cli.options import Debug, Seed, command
+from netwright.cli.paths import check_output
+from netwright.core.entry import Entry
+from netwright.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from netwright.core.finding import Finding
 
 
 @command
@@ -47,20 +54,35 @@ def show(
         str,
         typer.Argument(metavar="NAME", help="A member of a list, such as fgsm; or list/member, such as metrics/f1."),
     ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Also write a page with the diagram of a layer, a template or a recipe, or with what an exhibit shows. "
+            "By default none is written.",
+        ),
+    ] = None,
+    seed: Seed = 0,
     debug: Debug = False,
 ) -> int:
     """Show one member of a list in full.
 
-    What it does, where it comes from, what it needs, and its options.
+    What it does, where it comes from, what it needs, and its options. A layer, a template or a recipe is built small,
+    on made-up rows, and its parts are drawn in order, with shapes, parameters and what a row costs.
 
     \b
     Examples:
       netwright show log-loss
       netwright show metrics/f1
+      netwright show residual-conv --out net.html    the diagram on a page
     """
+    check_output(out, "--out", (".html", ".htm"))
     found = find(name)
-    from netwright.report.terminal import print_entry
+    if out and not any(family in DRAWN for family, _ in found):
+        raise UsageError(f"{name} has no figure to write; those of the lists {', '.join(DRAWN)} have")
+    from netwright.report.terminal import print_entry, print_finding
 
+    sections = []
     for i, (family, entry) in enumerate(found):
         if i:
             print()
@@ -68,7 +90,46 @@ def show(
         use = [c for c, probes in PROBES.items() if probes == family]
         if use:
             print(f"\n  netwright {use[0]} RUN --only {entry.name}")
+        if family == "exhibits":
+            print(f"\n  netwright gallery {entry.name} --tiny")
+        if finding := _drawn(family, entry, seed, wanted=bool(out), debug=debug):
+            print()
+            print_finding(finding, max_rows=60)
+            sections.append((family, finding))
+    if out and sections:
+        _write(out, name, sections)
     return 0
+
+
+DRAWN = ("layers", "templates", "recipes", "exhibits")
+"""Lists whose members have a figure."""
+
+
+def _drawn(family: str, entry: Entry, seed: int, *, wanted: bool, debug: bool) -> Finding | None:
+    """The network of an entry, looked at from inside; of an exhibit, where a page is wanted, what it shows in its small size."""
+    if family == "exhibits":
+        from netwright.exhibits.course import exhibited
+
+        return next(exhibited([entry], tiny=True, seed=seed, tell=lambda event: None, debug=debug)) if wanted else None
+    if family not in DRAWN:
+        return None
+    from netwright.recipes.built import shown
+
+    try:
+        return shown(family, entry, seed)
+    except UsageError as error:
+        print(f"\n  not drawn: {error}")
+        return None
+
+
+def _write(out: Path, name: str, found: list[tuple[str, Finding]]) -> None:
+    from netwright.report.page import Page, Section, write
+
+    sections = tuple(
+        Section(id=family, title=f"In the list {family}", findings=(finding,)) for family, finding in found
+    )
+    write(out, Page(title=name, sections=sections, commands=(f"netwright show {name}",)))
+    print(f"\npage: {out}")
 
 
 def _documentation(code: Any) -> str:

@@ -11,6 +11,42 @@ from netwright.core.errors import UsageError, unknown
 
 
 @dataclass(frozen=True)
+class Whole:
+    """Whole numbers of a shape, from `least` to `below` - 1: ids of tokens, codes of categories, lengths of sequences."""
+
+    shape: tuple[int, ...]
+    below: int
+    least: int = 0
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small instance of a member, so that it can be built and looked at; without torch.
+
+    Args:
+        arguments: of its class (a layer), or options of it (a template, a recipe), beside those that the entry fixes.
+        inputs: of a layer, rows first: a tuple of sizes is a tensor of normal numbers, `Whole` one of whole numbers.
+        make: "package.module:name" of a function without arguments that returns (module, inputs), where plain data cannot
+            say it; then `arguments` and `inputs` are empty.
+        kind: of a template or a recipe, the kind of rows that it is shown with; by default the first that fits.
+
+    >>> Example({"n_in": 5, "n_out": 3}, inputs=((4, 5),)).inputs
+    ((4, 5),)
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[tuple[int, ...] | Whole, ...] = ()
+    make: str = ""
+    kind: str = ""
+
+
+def load(target: str) -> Any:
+    """What stands at "package.module:name" (imports it)."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True)
 class Entry:
     """One member: a name, one sentence, its source, and where its code is.
 
@@ -23,6 +59,8 @@ class Entry:
         kinds: kinds of input that it handles; empty means any.
         tasks: tasks that it handles; empty means any.
         gate: for a probe, whether its `fail` stops a recipe.
+        options: arguments fixed by the entry: a variant is a call.
+        example: a small instance, for `netwright show`.
     """
 
     name: str
@@ -34,12 +72,11 @@ class Entry:
     tasks: tuple[str, ...] = ()
     gate: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments fixed by the entry: a variant is a call."""
+    example: Example | None = None
 
     def load(self) -> Any:
         """The code behind the entry (imports it)."""
-        module, _, name = self.target.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return load(self.target)
 
     def fits(self, *, kind: str, task: str) -> bool:
         """Whether it handles this kind of input and this task."""

@@ -1,6 +1,6 @@
 """The gallery of layers and of networks composed of them."""
 
-from netwright.core.entry import Entry, Gallery
+from netwright.core.entry import Entry, Example, Gallery, Whole
 
 LAYERS = Gallery(
     "layer",
@@ -10,60 +10,70 @@ LAYERS = Gallery(
             "numbers to vectors by a piecewise-linear encoding between quantiles",
             "Gorishniy, Rubachev and Babenko (2022)",
             "netwright.nn.embed:PiecewiseLinear",
+            example=Example({"knots": ((0.0, 1.0, 2.0, 4.0), (-1.0, 0.0, 1.0)), "dim": 8}, inputs=((4, 2),)),
         ),
         Entry(
             "category-embedding",
             "category codes to learned vectors, with one for categories never seen",
             "Guo and Berkhahn (2016)",
             "netwright.nn.embed:CategoryEmbedding",
+            example=Example({"n_codes": (4, 3), "dim": 8}, inputs=(Whole((4, 2), below=3),)),
         ),
         Entry(
             "residual-block",
             "norm, two linear maps and dropout on a branch beside the identity",
             "He et al. (2016); Gorishniy et al. (2021)",
             "netwright.nn.residual:ResidualBlock",
+            example=Example({"width": 16, "hidden": 32}, inputs=((4, 16),)),
         ),
         Entry(
             "residual-mlp",
             "perceptron of residual blocks whose head starts close to zero",
             "He et al. (2016); Gorishniy et al. (2021)",
             "netwright.nn.residual:ResidualMLP",
+            example=Example({"n_in": 5, "n_out": 3, "width": 16}, inputs=((4, 5),)),
         ),
         Entry(
             "ensemble",
             "mean of the outputs of networks that were trained each on its own",
             "Hansen and Salamon (1990); Lakshminarayanan et al. (2017)",
             "netwright.nn.ensemble:Ensemble",
+            example=Example(make="netwright.nn.example:ensemble"),
         ),
         Entry(
             "residual-conv-block",
             "two 3 x 3 convolutions with batch norm on a branch beside the identity",
             "He et al. (2016); Zagoruyko and Komodakis (2016)",
             "netwright.nn.convnet:ResidualConvBlock",
+            example=Example({"width": 8}, inputs=((2, 8, 14, 14),)),
         ),
         Entry(
             "residual-conv-net",
             "stages of residual blocks, each at half the size of the one before",
             "He et al. (2016)",
             "netwright.nn.convnet:ResidualConvNet",
+            example=Example({"channels": 1, "height": 28, "width_pixels": 28, "width": 8}, inputs=((2, 1, 28, 28),)),
         ),
         Entry(
             "augment",
             "random shifts, turns, zooms and mirrorings of a batch of images, in training only",
             "Simard, Steinkraus and Platt (2003); Riba et al. (2020)",
             "netwright.nn.augment:Augment",
+            example=Example({"shift": 0.1, "rotate": 10.0}, inputs=((2, 1, 28, 28),)),
         ),
         Entry(
             "ngram-bag-layer",
             "sum of the vectors of hashed n-grams of tokens over the root of their number",
             "Joulin et al. (2017)",
             "netwright.nn.text:NgramBag",
+            example=Example({"n_ids": 100, "dim": 8, "buckets": 1024}, inputs=(Whole((2, 12), below=100, least=1),)),
         ),
         Entry(
             "token-conv",
             "convolutions over embedded tokens and the maximum of each feature over the text",
             "Kim (2014)",
             "netwright.nn.text:TokenConv",
+            example=Example({"n_ids": 100, "dim": 8, "width": 16}, inputs=(Whole((2, 12), below=100, least=1),)),
         ),
         Entry(
             "mlp",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from netwright.core.finding import Figure, Series
@@ -23,13 +24,15 @@ GAP = 70
 """Pixels between two heat maps, for the ticks and the labels."""
 
 
-def heatmap(figure: Figure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def heatmap(figure: Figure, among: Sequence[Series] = ()) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Traces and layout of heat maps: small ones carry their figures, signed ones two colours.
 
-    Maps with named rows or columns stand one below the other; those without are pictures, up to four in a row.
+    Maps with named rows or columns stand one below the other; those without are pictures, up to four in a row. `among` are all
+    series that the colours must be able to show.
     """
+    uids = [str(i) for i, s in enumerate(figure.series) if any(s.z)]
     series = [s for s in figure.series if any(s.z)]
-    values = [v for s in series for row in s.z for v in map(finite, row) if v is not None]
+    values = [v for s in among or series for row in s.z for v in map(finite, row) if v is not None]
     signed, reach = any(v < 0 for v in values), max(map(abs, values), default=1.0) or 1.0
     least = min(values, default=0.0)
     with_text = all(_is_small(s) for s in series)
@@ -48,6 +51,8 @@ def heatmap(figure: Figure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     }
     colours |= {"cmin": -reach if signed else least if least > reach / 2 else 0.0, "cmax": reach}
     pictures = not any(s.x or s.y for s in series)
+    if not series:
+        return [], {}
     places, height = _places(
         [_height(s, pictures=pictures, alone=len(series) == 1) for s in series], 4 if pictures else 1
     )
@@ -56,7 +61,8 @@ def heatmap(figure: Figure) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     for i, (s, place) in enumerate(zip(series, places, strict=True)):
         suffix = "" if i == 0 else str(i + 1)
         trace, across, down = _map(s, figure, picture=pictures, reach=reach if with_text else None)
-        traces.append(trace | {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "coloraxis": "coloraxis"})
+        trace |= {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "coloraxis": "coloraxis", "uid": uids[i]}
+        traces.append(trace)
         layout[f"xaxis{suffix}"] = across | {"anchor": f"y{suffix}", "domain": place[0]}
         layout[f"yaxis{suffix}"] = down | {"anchor": f"x{suffix}", "domain": place[1]}
         if pictures:

@@ -36,6 +36,7 @@ class Section(Frozen):
         lead: one paragraph that says what the reader is about to see.
         findings: in the order in which they are to be read.
         compact: fold every finding that passed, figures and all; without it only those without figures are folded.
+        listed: name the findings under the chapter in the contents, by their probes.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Section(Frozen):
     lead: str = ""
     findings: tuple[Finding, ...] = ()
     compact: bool = False
+    listed: bool = False
 
     def folds(self, finding: Finding) -> bool:
         """Whether the finding is shown as one line that unfolds."""

@@ -19,8 +19,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from netwright.core.entry import Entry
-from netwright.core.finding import Finding, Table
-from netwright.report.pictures import in_words
+from netwright.core.finding import Figure, Finding, Table
+from netwright.report.figures import describe
+from netwright.report.outline import outline
 from netwright.report.text import (
     MARKS,
     VERDICT_WORDS,
@@ -201,7 +202,7 @@ def print_findings(findings: Sequence[Finding], console: Console | None = None) 
     _close_all()
     console = console or Console()
     for finding in findings:
-        _print_finding(finding, console)
+        print_finding(finding, console)
     counts: Counter[str] = Counter(f.verdict for f in findings)
     parts = [f"{counts[v]} {word}{_plural(v, counts[v])}" for v, word in VERDICT_WORDS.items() if counts[v]]
     console.print(Text(", ".join(parts) or "nothing was asked", style="bold"), soft_wrap=not console.is_terminal)
@@ -211,7 +212,9 @@ def _plural(verdict: str, n: int) -> str:
     return "s" if n != 1 and verdict in ("warn", "info") else ""
 
 
-def _print_finding(finding: Finding, console: Console) -> None:
+def print_finding(finding: Finding, console: Console | None = None, *, max_rows: int = MAX_ROWS) -> None:
+    """One finding in full, its tables up to `max_rows` rows."""
+    console = console or Console()
     style = _COLOURS[finding.verdict]
     head = _columns()
     mark = Text(f"{_mark(console, finding.verdict)} {VERDICT_WORDS[finding.verdict]}", style=style)
@@ -226,15 +229,36 @@ def _print_finding(finding: Finding, console: Console) -> None:
     if body.row_count:
         console.print(Padding(body, (0, 0, 0, 2), expand=False))
     for table in finding.tables:
-        _print_table(table, console)
+        _print_table(table, console, max_rows)
     for figure in finding.figures:
-        if figure.kind in ("pictures", "tokens"):
-            seen = f"seen in a report (--report FILE.html): {in_words(figure)}"
+        if figure.kind == "diagram":
+            _print_diagram(figure, console)
+        elif figure.kind in ("pictures", "tokens") or figure.frames:
+            seen = f"seen in a report (--report FILE.html): {describe(figure)}"
             console.print(Padding(Text(_safe(console, seen), style="dim"), (0, 0, 0, 2), expand=False))
     parts = [finding.probe, finding.reference, duration(finding.seconds) if finding.seconds else ""]
     console.print(
-        Padding(Text(_safe(console, ", ".join(p for p in parts if p)), style="dim"), (0, 0, 1, 2), expand=False)
+        Padding(Text(_safe(console, ", ".join(p for p in parts if p)), style="dim"), (0, 0, 0, 2), expand=False)
     )
+    console.print()
+
+
+def _print_diagram(figure: Figure, console: Console) -> None:
+    """A line a node, in order of levels, with where its arrows come from."""
+    console.print()
+    console.print(Padding(Text(_safe(console, figure.title), style="italic"), (0, 0, 0, 2), expand=False))
+    for line in outline(figure):
+        grid = Grid.grid(padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True, min_width=1)
+        grid.add_column(overflow="fold")
+        sign = line.sign if _writes(console, line.sign) else {"↓": "|", "✓": "+", "✗": "x"}.get(line.sign, " ")
+        words = Text.assemble((_safe(console, line.name), "cyan"), "  ", (_safe(console, line.note), "dim"))
+        if line.sources:
+            arrow = "←" if _writes(console, "←") else "<-"
+            words.append(f"  {arrow} {_safe(console, line.sources)}")
+        grid.add_row(Text(sign), words)
+        console.print(Padding(grid, (0, 0, 0, 4), expand=False))
+    console.print()
 
 
 def _columns() -> Grid:
@@ -244,10 +268,10 @@ def _columns() -> Grid:
     return grid
 
 
-def _print_table(table: Table, console: Console) -> None:
+def _print_table(table: Table, console: Console, max_rows: int) -> None:
     """The first rows, and as many columns as the width holds; what is left out is named."""
     grid = Grid(title=Text(_safe(console, table.title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    rows, left = table.rows[:MAX_ROWS], console.width - 4
+    rows, left = table.rows[:max_rows], console.width - 4
     hidden: list[str] = []
     shown: list[list[str]] = []
     for j, name in enumerate(table.columns):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from netwright.core.finding import Figure, Series
@@ -55,10 +56,10 @@ def _hover(series: Series, figure: Figure, *, x: str = "x", y: str = "y", unifie
     return {"hovertext": texts, "hovertemplate": f"{body}{name}"}
 
 
-def points(figure: Figure) -> Drawn:
-    """Traces and layout of lines and of clouds of points."""
-    all_x = [v for s in figure.series for v in s.x]
-    all_y = [v for s in figure.series for v in s.y]
+def points(figure: Figure, among: Sequence[Series] = ()) -> Drawn:
+    """Traces and layout of lines and of clouds of points; `among` are all series that the axes must be able to show."""
+    all_x = [v for s in among or figure.series for v in s.x]
+    all_y = [v for s in among or figure.series for v in s.y]
     kind_x, kind_y = axis_kind(all_x, log=figure.log_x), axis_kind(all_y, log=figure.log_y, dates=False)
     unified = figure.kind == "line" and len(figure.series) <= 6
     traces: list[dict[str, Any]] = []
@@ -71,6 +72,7 @@ def points(figure: Figure) -> Drawn:
             "y": coordinates(series.y, kind_y),
             "name": escaped(shortened(series.name, 34)),
             "legendgroup": str(i),
+            "uid": str(i),
         } | _hover(series, figure, unified=unified)
         if figure.kind == "line" or reference:
             few = not reference and len(series.x) <= 30
@@ -130,13 +132,15 @@ def _band(series: Series, trace: dict[str, Any], *, log: bool) -> dict[str, Any]
         "hoverinfo": "skip",
         "showlegend": False,
         "legendgroup": trace["legendgroup"],
+        "uid": f"{trace['uid']}-band",
     }
 
 
-def bars(figure: Figure) -> Drawn:
-    """Traces and layout of bars; many or long labels lay the bars on their side."""
-    names = [v for s in figure.series for v in s.x]
-    values = [v for s in figure.series for bounds in (s.y, s.low, s.high) for v in bounds]
+def bars(figure: Figure, among: Sequence[Series] = ()) -> Drawn:
+    """Traces and layout of bars; many or long labels lay the bars on their side. `among` as of `points`."""
+    shown = among or figure.series
+    names = [v for s in shown for v in s.x]
+    values = [v for s in shown for bounds in (s.y, s.low, s.high) for v in bounds]
     kind, value_kind = axis_kind(names, log=figure.log_x), axis_kind(values, log=figure.log_y)
     labels = {cell(v) for v in names}
     lying = kind == "category" and (len(labels) > 8 or max(map(len, labels), default=0) > 12)
@@ -144,7 +148,7 @@ def bars(figure: Figure) -> Drawn:
     traces = []
     for i, series in enumerate(figure.series):
         trace: dict[str, Any] = {along: coordinates(series.x, kind), up: coordinates(series.y, value_kind)}
-        trace |= {"name": escaped(shortened(series.name, 34))} | _hover(series, figure, x=along, y=up)
+        trace |= {"name": escaped(shortened(series.name, 34)), "uid": str(i)} | _hover(series, figure, x=along, y=up)
         if series.dashed:
             trace |= {"type": "scatter", "mode": "lines", "line": REFERENCE_LINE}
         else:

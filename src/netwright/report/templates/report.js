@@ -38,15 +38,62 @@
     declutter(plot);
   };
 
+  // Steps of a figure: a slider, and a button that moves it. On paper stands what stood there first.
+  const still = new Map();
+  const animate = (figure, plot, frames) => {
+    const box = figure.nextElementSibling;
+    const [button, slider, output] = ["button", "input", "output"].map((name) => box.querySelector(name));
+    const names = [...box.querySelectorAll("li")].map((item) => item.textContent);
+    const first = plot.data.map((trace) => ({ ...trace }));
+    const change = (traces) => Plotly.react(plot, plot.data.map((trace, i) => ({ ...trace, ...traces[i] })), plot.layout);
+    const pace = Math.min(900, Math.max(120, 12000 / frames.length));
+    let timer = 0;
+    const show = (k) => {
+      slider.value = k;
+      output.textContent = names[k];
+      slider.setAttribute("aria-valuetext", names[k]);
+      change(frames[k].data);
+    };
+    const stop = () => {
+      clearInterval(timer);
+      timer = 0;
+      button.textContent = "Play";
+    };
+    const next = () => {
+      show(Number(slider.value) + 1);
+      if (Number(slider.value) >= frames.length - 1) stop();
+    };
+    button.addEventListener("click", () => {
+      if (timer) return stop();
+      if (Number(slider.value) >= frames.length - 1) show(0);
+      button.textContent = "Pause";
+      timer = setInterval(next, pace);
+    });
+    slider.addEventListener("input", () => {
+      stop();
+      show(Number(slider.value));
+    });
+    slider.setAttribute("aria-valuetext", output.textContent);
+    box.hidden = false;
+    still.set(plot, {
+      before: () => {
+        stop();
+        change(first);
+      },
+      after: () => show(Number(slider.value)),
+    });
+  };
+
   const draw = (figure) => {
     if (figure.dataset.drawn) return;
     figure.dataset.drawn = "yes";
     const plot = plotOf(figure);
-    const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
+    const { data, layout, frames } = JSON.parse(figure.querySelector("script").textContent);
     if (touch) layout.dragmode = false;
     plot.dataset.height = layout.height;
     config.toImageButtonOptions = { filename: figure.id, scale: 2 };
     Plotly.newPlot(plot, data, layout, { ...config }).then(() => tidy(plot));
+    if (frames) animate(figure, plot, frames);
   };
 
   const seen = new IntersectionObserver(
@@ -89,6 +136,7 @@
     folded = [...document.querySelectorAll("details:not([open])")];
     folded.forEach((d) => (d.open = true));
     figures.forEach(draw);
+    still.forEach((steps) => steps.before());
     for (const plot of figures.map(plotOf)) {
       Plotly.relayout(plot, { width: 640, autosize: false });
       tidy(plot);
@@ -96,6 +144,7 @@
   });
   window.addEventListener("afterprint", () => {
     const widened = figures.map((f) => Plotly.relayout(plotOf(f), { width: null, autosize: true }));
+    still.forEach((steps) => steps.after());
     Promise.all(widened).then(() => folded.forEach((d) => (d.open = false)));
   });
 })();
