@@ -17,7 +17,7 @@ from netwright.nn.graph import graph
 U = 2.0
 EXPRESSION = "w1 = u**2; w2 = 4*u; v = log(w1) * w2"
 NEURON = "s = w1*x1 + w2*x2 + b; y = sigmoid(s); loss = (y - t)**2"
-AT = {"x1": 1.0, "x2": 0.0, "w1": 0.5, "w2": -1.0, "b": 0.25, "t": 1.0}
+AT = {"w1": 0.5, "x1": 1.0, "w2": -1.0, "x2": 0.0, "b": 0.25, "t": 1.0}
 DEPTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
 
 
@@ -47,9 +47,9 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
         },
         expected="below 1e-6",
         why=(
-            "Values go from left to right, each node from those that point at it. On an edge stands how much its head changes "
+            "Values go along the arrows, each node from those that point at it. On an edge stands how much its head changes "
             "for a small change of its tail alone. For the change of v with u multiply along each path from u to v and add the "
-            "products: that is the chain rule, and backpropagation is the same sum from the right, where every edge is used "
+            "products: that is the chain rule, and backpropagation is the same sum from the output back, where every edge is used "
             "once. In the second figure the loss of a neuron depends on each weight in one way only; in the third a node is a "
             "whole layer and an edge a matrix. The last figure is one path that gets longer: where every factor is below 1 the "
             "product vanishes."
@@ -81,7 +81,7 @@ def _gap(drawn: Graph, at: dict[str, float], function: Callable[..., Tensor], h:
     gaps = [abs(sums[name] - float(slope)) for name, slope in zip(leaves, slopes, strict=True)]
     for name, value in at.items():
         left, right = (function(**{**leaves, name: torch.tensor(value + s * h, dtype=torch.float64)}) for s in (-1, 1))
-        gaps.append(abs(sums[name] - float(right - left) / (2 * h)))
+        gaps.append(abs(sums[name] - (right - left).item() / (2 * h)))
     return max(gaps)
 
 

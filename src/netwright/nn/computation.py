@@ -16,6 +16,8 @@ MOST_PATHS = 10_000
 """Paths from one input that are added up one by one; where there are more the backward pass answers."""
 SHOWN_PATHS = 12
 """Paths from one input that are printed."""
+LONGEST = 24
+"""Characters of an operation in a diagram, whose arguments the arrows show anyway."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,8 @@ class Graph:
         level, v = self._levels(), self.output.name
         nodes = []
         for node in self.nodes:
-            label = f"{node.name} = {node.operation}" if node.operation else node.name
+            said = node.operation if len(node.operation) <= LONGEST else f"{node.operation.partition('(')[0]}(...)"
+            label = f"{node.name} = {said}" if node.operation else node.name
             note = node.shown if node.name == v else f"{node.shown}; d{v} {_slope(self._backward[node.name])}"
             nodes.append(finding.Node(id=node.name, label=label, note=note, level=level[node.name]))
         return finding.Figure(
