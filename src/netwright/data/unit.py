@@ -10,17 +10,18 @@ from netwright.core.spec import ImageField, InputSpec, VectorField
 from netwright.data.batch import Inputs
 from netwright.data.fronts import VectorFront
 
-FAR = 1e6
-"""Number of ranges beyond which a number is held."""
+FAR = 8.0
+"""Ranges beyond those of training rows at which a number is held."""
 
 
 class UnitFront(nn.Module):
     """Numbers, categories, pixels and plain tensors -> one vector (N, n_out) a row.
 
     A number x becomes (x - low) / (high - low), where low and high are those of training rows, so that it is from 0 to 1 there and may be
-    beyond elsewhere. A missing cell becomes what the mean becomes; columns that had missing cells in training have one more unit, which
-    is 1 where the cell is missing. A category becomes one unit of many that is 1 (one-hot); one never seen leaves all of them 0.
-    Pixels become (x - low) / (high - low) of what a pixel can be, in one row. Plain tensors are taken as they are.
+    beyond elsewhere, up to 8 such ranges. A missing cell becomes what the mean becomes; columns that had missing cells in training
+    have one more unit, which is 1 where the cell is missing. A category becomes one unit of many that is 1 (one-hot); one never
+    seen leaves all of them 0. Pixels become (x - low) / (high - low) of what a pixel can be, in one row. Plain tensors are taken as
+    they are.
 
     Args:
         spec: the fitted spec.
@@ -83,7 +84,7 @@ class UnitFront(nn.Module):
         if len(self.low):
             raw = x["numbers"]
             missing = raw.isnan()
-            unit = torch.where(missing, self.mean, (raw - self.low) / self.width).clamp(-FAR, FAR)
+            unit = torch.where(missing, self.mean, (raw - self.low) / self.width).clamp(-FAR, 1 + FAR)
             parts += [unit.float(), missing[:, self.gaps].float()] if len(self.gaps) else [unit.float()]
         if len(self.code):
             parts.append((x["codes"][:, self.column] == self.code).float())
