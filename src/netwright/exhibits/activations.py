@@ -17,6 +17,7 @@ SHAPES = {
 THROUGH = ("sigmoid", "tanh", "softsign", "relu", "gelu")
 """Activations whose derivatives are multiplied over layers."""
 H = 1e-5
+HEIGHT = 4.2
 
 
 def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
@@ -29,7 +30,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
         (name, f.formula, f.slope, f.derivative(x).max().item(), errors[name], ACTIVATIONS[name].reference)
         for name, f in all_of_them.items()
     )
-    columns = ("activation", "f(x)", "derivative", "largest_derivative_from_-5_to_5", "error_of_derivative", "source")
+    columns = ("activation", "f(x)", "derivative", "largest_derivative", "error_of_derivative", "source")
     right = errors[worst] < 1e-6
     left, kept = _left(all_of_them, seed)
     return Finding(
@@ -51,7 +52,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
             "derivative is at most 1/4, by more than a thousand in five layers. Softmax is no activation of one number: its "
             "derivative is the matrix diag(p) - p p^T."
         ),
-        tables=(Table(title="Activations", columns=columns, rows=rows),),
+        tables=(Table(title="Activations, their derivatives between -5 and 5", columns=columns, rows=rows),),
         figures=(_each(all_of_them, x), *(_together(shape, all_of_them, x) for shape in SHAPES), left),
         reference="LeCun et al. (1998), Efficient BackProp; Nair and Hinton (2010); Hochreiter (1991) for the products",
     )
@@ -66,12 +67,14 @@ def _line(name: str, x: Tensor, y: Tensor, *, dashed: bool = False) -> Series:
     return Series(name=name, x=_rounded(x), y=_rounded(y), dashed=dashed)
 
 
-def _rounded(values: Tensor) -> tuple[float, ...]:
-    return tuple(round(v, 4) for v in values.tolist())
+def _rounded(values: Tensor) -> tuple[float | None, ...]:
+    """Values that lie within the height of the figures; a gap for the others."""
+    return tuple(round(v, 4) if -HEIGHT <= v <= HEIGHT else None for v in values.tolist())
 
 
 def _each(all_of_them: dict[str, Activation], x: Tensor) -> Figure:
     """One activation after the other."""
+    x = x[x.abs() < HEIGHT]
     frames = tuple(
         (_line("f(x)", x, f(x)), _line("derivative", x, f.derivative(x), dashed=True)) for f in all_of_them.values()
     )
@@ -84,12 +87,12 @@ def _each(all_of_them: dict[str, Activation], x: Tensor) -> Figure:
         steps=names,
         x_label="x",
         y_label="value",
-        caption="Still: tanh.",
+        caption="On paper: tanh.",
     )
 
 
 def _together(shape: str, all_of_them: dict[str, Activation], x: Tensor) -> Figure:
-    inner = x[(x > -4.2) & (x < 4.2)]
+    inner = x[x.abs() < HEIGHT]
     series = tuple(_line(name, inner, all_of_them[name](inner)) for name in SHAPES[shape])
     return Figure(title=shape, kind="line", series=series, x_label="x", y_label="f(x)")
 
