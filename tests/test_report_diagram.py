@@ -28,20 +28,26 @@ def diagram(nodes, links=(), title="t") -> Figure:
 
 def layers(*sizes_: int, labels: bool = False) -> Figure:
     """A net of full layers."""
-    nodes = [Node(id=f"{l}.{i}", label=f"u{l}{i}", level=l) for l, n in enumerate(sizes_) for i in range(n)]
+    nodes = [
+        Node(id=f"{level}.{i}", label=f"u{level}{i}", level=level) for level, n in enumerate(sizes_) for i in range(n)
+    ]
     links = [
-        Link(source=f"{l}.{i}", target=f"{l + 1}.{j}", label=f"{i - j:+d}" if labels else "")
-        for l in range(len(sizes_) - 1)
-        for i in range(sizes_[l])
-        for j in range(sizes_[l + 1])
+        Link(source=f"{level}.{i}", target=f"{level + 1}.{j}", label=f"{i - j:+d}" if labels else "")
+        for level in range(len(sizes_) - 1)
+        for i in range(sizes_[level])
+        for j in range(sizes_[level + 1])
     ]
     return diagram(nodes, links)
 
 
 def skipping() -> Figure:
     """Five levels of three nodes, a chain along each row, and arrows over one to three levels."""
-    nodes = [Node(id=f"{l}.{i}", label=f"n{l}.{i}", note="1 × 2", level=l) for l in range(5) for i in range(3)]
-    links = [Link(source=f"{l}.{i}", target=f"{l + 1}.{i}") for l in range(4) for i in range(3)]
+    nodes = [
+        Node(id=f"{level}.{i}", label=f"n{level}.{i}", note="1 × 2", level=level)
+        for level in range(5)
+        for i in range(3)
+    ]
+    links = [Link(source=f"{level}.{i}", target=f"{level + 1}.{i}") for level in range(4) for i in range(3)]
     links += [
         Link(source="0.1", target="3.1", label="far"),
         Link(source="1.0", target="4.2"),
@@ -133,8 +139,8 @@ def test_everything_is_inside_the_picture():
     for figure in CASES.values():
         found = placed(figure)
         for box in found.boxes.values():
-            assert 0 <= box.x - box.width / 2 and box.x + box.width / 2 <= found.width
-            assert 0 <= box.y - box.height / 2 and box.y + box.height / 2 <= found.height
+            assert box.x - box.width / 2 >= 0 and box.x + box.width / 2 <= found.width
+            assert box.y - box.height / 2 >= 0 and box.y + box.height / 2 <= found.height
         assert all(
             -1 <= x <= found.width + 1 and -1 <= y <= found.height + 1 for c in found.curves for x, y in points(c)
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from netwright.core.finding import Figure, Finding, Link, Node, Table
 from netwright.nn.calls import INPUT, Call, Pass, pass_of, rows_of, sources_of
@@ -56,7 +56,6 @@ def anatomy(module: nn.Module, *inputs: Any, name: str = "network") -> Finding:
         "timed_batch": timed,
         "threads": torch.get_num_threads(),
     }
-    title = f"{name}: {number(parameters)} parameters, {number(round(work))} multiply-adds and {micro:.3g} microseconds a row"
     return Finding(
         probe=name,
         family="nn",
