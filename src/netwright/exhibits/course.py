@@ -79,9 +79,11 @@ def broken(entry: Entry, error: Exception) -> Broken:
     )
 
 
-def in_order(names: Sequence[str], chapters: Chapters = CHAPTERS) -> list[Entry]:
+def in_order(names: Sequence[str], chapters: Chapters | None = None) -> list[Entry]:
     """The entries of these names in the order of the course; all of them where no name is given."""
-    return [entry for _, entries in chapters.values() for entry in entries if not names or entry.name in names]
+    return [
+        entry for _, entries in (chapters or CHAPTERS).values() for entry in entries if not names or entry.name in names
+    ]
 
 
 def page_of(
@@ -91,7 +93,7 @@ def page_of(
     tiny: bool,
     seed: int,
     command: str,
-    chapters: Chapters = CHAPTERS,
+    chapters: Chapters | None = None,
 ) -> Page:
     """The page of what was exhibited: a chapter a section, an exhibit a finding.
 
@@ -101,7 +103,7 @@ def page_of(
     """
     by_name = {finding.probe: finding for finding in findings}
     sections = []
-    for title, (lead, entries) in chapters.items():
+    for title, (lead, entries) in (chapters or CHAPTERS).items():
         shown = tuple(by_name[entry.name] for entry in entries if entry.name in by_name)
         if shown:
             sections.append(Section(id=title, title=title, lead=lead, findings=shown, listed=True))

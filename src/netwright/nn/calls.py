@@ -79,6 +79,11 @@ class _Record(TorchDispatchMode):
         self.calls: list[Call] = []
         self.stack: list[Call] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not wrapped for torch's compiler, whose import takes seconds; older versions do not ask."""
+        return False
+
     def node(self, tensor: Tensor) -> Any:
         """The node of autograd's graph that made a tensor; what has none (it came of whole numbers) becomes a beginning."""
         fresh = self.follow and tensor.is_floating_point() and not tensor.is_inference() and id(tensor) not in self.own
