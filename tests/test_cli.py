@@ -26,7 +26,7 @@ from netwright.core.spec import ColumnKind, Task
 from netwright.losses.entries import METRICS
 from netwright.workflow.settings import SKIPPABLE
 
-COMMANDS = ("run", "resume", "predict", "check", "attack", "explain", "cost", "list", "show")
+COMMANDS = ("run", "resume", "predict", "check", "attack", "explain", "cost", "gallery", "list", "show")
 HEAVY = ("torch", "sklearn", "scipy", "polars", "plotly", "pandas", "jinja2", "numpy")
 
 
@@ -42,6 +42,8 @@ def test_help_and_import_are_light() -> None:
     assert imported_by("from netwright.cli.main import main; main(['--help'])") == set()
     assert imported_by("from netwright.cli.main import main; main(['run', '--help'])") == set()
     assert imported_by("from netwright.cli.main import main; main(['cost', '--help'])") == set()
+    assert imported_by("from netwright.cli.main import main; main(['gallery', '--help'])") == set()
+    assert imported_by("from netwright.cli.main import main; main(['gallery', 'nothing'])") == set()
     assert imported_by("from netwright.cli.main import main; main(['list'])") == set()
 
 

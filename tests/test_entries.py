@@ -179,6 +179,15 @@ def test_a_gate_has_something_to_say_about_the_data_or_the_start(entry: Entry) -
         assert entry.target.startswith("netwright.checks.")
 
 
+@members("nn.LAYERS")
+def test_arguments_of_a_layers_example_are_those_of_its_code(entry: Entry) -> None:
+    if entry.example is None:
+        pytest.skip("it states no example")
+    parameters = inspect.signature(entry.load()).parameters
+    assert set(entry.example.arguments) <= set(parameters)
+    assert bool(entry.example.make) != bool(entry.example.inputs)
+
+
 @members("losses.LOSSES")
 def test_a_loss_has_its_entrys_name_and_a_known_link(entry: Entry) -> None:
     for task in entry.tasks or get_args(Task):

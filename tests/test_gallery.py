@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +17,7 @@ from commandline import call, refused
 from netwright.cli import browse
 from netwright.cli import exhibits as cli_exhibits
 from netwright.core.entry import Entry, Gallery
-from netwright.core.finding import Figure, Finding, Link, Node, Series
+from netwright.core.finding import Figure
 from netwright.exhibits import course
 from netwright.exhibits.course import Broken, exhibited, in_order, page_of
 from netwright.report.page import render

@@ -37,11 +37,11 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def build(folder: Path) -> Path:
-    """The wheel, built from the tree."""
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
+    """The wheel, built from the source archive, which is built from the tree."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
     (wheel,) = folder.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for wanted in ("netwright/py.typed", "LICENSE"):
+    for wanted in ("netwright/py.typed", "netwright/exhibits/entries.py", "LICENSE"):
         if not any(name.endswith(wanted) for name in names):
             raise SystemExit(f"the wheel has no {wanted}")
     strangers = {name.split("/")[0] for name in names if not name.startswith("netwright")}
