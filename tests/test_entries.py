@@ -29,6 +29,7 @@ EXPECTED = {
     "recipes": ["RECIPES", "TEMPLATES"],
     "losses": ["LOSSES", "METRICS"],
     "nn": ["LAYERS"],
+    "linear": ["LINEAR"],
 }
 """Galleries that must be there, by package; others may be."""
 PROBES = {"checks", "baselines", "robust", "explain", "search"}

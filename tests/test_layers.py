@@ -27,7 +27,7 @@ LAYERS = [
     {"adapt"},
     {"train"},
     {"data", "losses"},
-    {"nn"},
+    {"nn", "linear"},
     {"report"},
     {"core"},
 ]

@@ -2,7 +2,7 @@
 
 >>> import netwright as nw
 >>> sorted(nw.__all__)[:3]
-['Classifier', 'Model', 'Regressor']
+['Classifier', 'Model', 'Perceptron']
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netwright.estimators import Classifier as Classifier
     from netwright.estimators import Regressor as Regressor
+    from netwright.linear.perceptron import Perceptron as Perceptron
     from netwright.model import Model as Model
     from netwright.nn.graph import graph as graph
+    from netwright.nn.threshold import ThresholdNet as ThresholdNet
     from netwright.workflow.main import resume as resume
     from netwright.workflow.main import run as run
     from netwright.workflow.probing import attack as attack
@@ -30,6 +32,8 @@ _HOMES = {
     "Classifier": "netwright.estimators",
     "Regressor": "netwright.estimators",
     "Model": "netwright.model",
+    "Perceptron": "netwright.linear.perceptron",
+    "ThresholdNet": "netwright.nn.threshold",
     "attack": "netwright.workflow.probing",
     "check": "netwright.workflow.probing",
     "explain": "netwright.workflow.probing",
@@ -43,7 +47,9 @@ _HOMES = {
 __all__ = [
     "Classifier",
     "Model",
+    "Perceptron",
     "Regressor",
+    "ThresholdNet",
     "__version__",
     "attack",
     "check",

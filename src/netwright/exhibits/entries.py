@@ -4,8 +4,34 @@ from collections.abc import Mapping
 
 from netwright.core.entry import Entry, Gallery
 
-_NEURON: list[Entry] = []
-_PERCEPTRON: list[Entry] = []
+_NEURON: list[Entry] = [
+    Entry(
+        "threshold-nets",
+        "and, or and not as threshold units, and an expression as a net of them that is proven equal",
+        "McCulloch and Pitts (1943)",
+        "netwright.exhibits.threshold_nets:exhibit",
+    ),
+    Entry(
+        "xor-net",
+        "three threshold units compute xor, with the values of all units for all four inputs",
+        "McCulloch and Pitts (1943); Minsky and Papert (1969)",
+        "netwright.exhibits.xor_net:exhibit",
+    ),
+]
+_PERCEPTRON: list[Entry] = [
+    Entry(
+        "perceptron-line",
+        "the line after each update of a perceptron, and its mistakes against the bound",
+        "Rosenblatt (1958); Novikoff (1962)",
+        "netwright.exhibits.perceptron_line:exhibit",
+    ),
+    Entry(
+        "perceptron-xor",
+        "no line divides xor, with the certificate that proves it",
+        "Minsky and Papert (1969); Farkas (1902)",
+        "netwright.exhibits.perceptron_xor:exhibit",
+    ),
+]
 _GRAPH: list[Entry] = [
     Entry(
         "computational-graph",

@@ -81,6 +81,12 @@ LAYERS = Gallery(
             "Rumelhart, Hinton and Williams (1986)",
             "netwright.nn.mlp:MLP",
         ),
+        Entry(
+            "threshold-net",
+            "binary units with weights -1 and +1 that compute a boolean expression or a truth table",
+            "McCulloch and Pitts (1943)",
+            "netwright.nn.threshold:ThresholdNet",
+        ),
     ],
 )
 
