@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import attack_speed, cost, engine, kinds, main_job, streaming
+from benchmarks import attack_speed, cost, engine, kinds, main_job, streaming, text_nets
 from benchmarks.results import RESULTS, store
 from netwright.core.errors import NetwrightError
 
@@ -17,6 +17,7 @@ BENCHMARKS = {
     **engine.BENCHMARKS,
     **attack_speed.BENCHMARKS,
     **cost.BENCHMARKS,
+    **text_nets.BENCHMARKS,
 }
 
 

@@ -30,6 +30,8 @@ from netwright.losses.standard import CrossEntropy, SquaredError
 from netwright.model import Model
 from netwright.nn.ensemble import Ensemble
 from netwright.recipes import templates
+from netwright.recipes.attention import attention_pooling, transformer
+from netwright.recipes.charcnn import char_cnn
 from netwright.recipes.entries import TEMPLATES
 from netwright.recipes.mlp import mlp
 
@@ -113,6 +115,9 @@ CASES = [
     ("ngram-bag", templates.ngram_bag, ("t",), CLASSES),
     ("word-conv", templates.word_conv, ("t",), CLASSES),
     ("char-conv", templates.char_conv, ("t",), NUMBER),
+    ("char-cnn", partial(char_cnn, width=16, hidden=16), ("t",), CLASSES),
+    ("transformer", partial(transformer, width=16), (*TABLE, "t"), CLASSES),
+    ("attention-pooling", partial(attention_pooling, level="chars"), ("t",), NUMBER),
     ("everything", templates.residual_mlp, tuple(KINDS), CLASSES),
     ("mixed text", templates.ngram_bag, (*TABLE, "t"), NUMBER),
     ("mixed images", templates.residual_conv, (*TABLE, "i"), CLASSES),

@@ -72,6 +72,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         random_state: Any = None,
         minutes: float | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
+        lemmas: str = "",
         verbose: int = 0,
     ) -> None:
         self.template = template
@@ -91,6 +92,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.minutes = minutes
         self.kinds = kinds
+        self.lemmas = lemmas
         self.verbose = verbose
 
     model_: Model
@@ -135,7 +137,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                     f"to use it: kinds={{{name!r}: 'category'}}",
                     stacklevel=4,
                 )
-        return fit_inputs(frame, kinds)
+        return fit_inputs(frame, kinds, lemmas=self.lemmas)
 
     def _split(self, strata: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Training and validation rows, stratified; both all rows where there are too few to hold some out."""
@@ -307,6 +309,8 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         random_state: an int for the same network each time, a RandomState, or None.
         minutes: a limit for the training, which says so when it ended early.
         kinds: kinds of columns that are guessed wrongly, such as {"zip": "category"}.
+        lemmas: language in whose base forms words of texts are counted ("en": "were" is "be"); empty for words as they are; needs
+            the extra `lemma`.
         verbose: 1 prints a line per epoch.
 
     Fitted: `classes_`, `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),
@@ -352,6 +356,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         random_state: Any = None,
         minutes: float | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
+        lemmas: str = "",
         verbose: int = 0,
     ) -> None:
         super().__init__(
@@ -372,6 +377,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             random_state=random_state,
             minutes=minutes,
             kinds=kinds,
+            lemmas=lemmas,
             verbose=verbose,
         )
         self.class_weight = class_weight
@@ -424,7 +430,7 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
     Args:
         template, options, epochs, batch_size, learning_rate, weight_decay, dropout, training, validation_fraction, patience,
-        random_state, members, restarts, folds, minutes, kinds, verbose: as of `Classifier`.
+        random_state, members, restarts, folds, minutes, kinds, lemmas, verbose: as of `Classifier`.
         metric: what chooses the epoch; None for RMSE.
 
     Fitted: `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),

@@ -86,6 +86,15 @@ def run(
             help="A column of text; short for --kind COLUMN=text. May be repeated. By default guessed.",
         ),
     ] = None,
+    lemmas: Annotated[
+        str,
+        typer.Option(
+            metavar="LANGUAGE",
+            help="Count words of texts as their base forms in this language (en, de, fr, ...): 'were' as 'be'. By default as they "
+            "are; needs pip install 'netwright[lemma]'.",
+            show_default=False,
+        ),
+    ] = "",
     drop: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Leave a column out. May be repeated. By default none is."),
@@ -232,6 +241,7 @@ def run(
         "members": members,
         "restarts": restarts,
         "folds": folds,
+        "lemmas": lemmas,
         "track": _trackers(track or []),
         "stream": stream,
     }

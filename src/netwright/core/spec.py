@@ -119,6 +119,7 @@ class TextField(Frozen):
 
     Word k of `words` (character k of `chars`) has the id k + 2; 0 pads, 1 is whatever is not in the vocabulary. `n_words` and
     `n_chars` are the most that are kept of a row; `cut_words` and `cut_chars` the shares of training rows that had more.
+    `lemmas` is the language in whose base forms words are counted ("en": "were" is "be"), empty for words as they are.
     """
 
     kind: Literal["text"] = "text"
@@ -128,6 +129,7 @@ class TextField(Frozen):
     n_words: int = Setting(ge=1)
     n_chars: int = Setting(ge=1)
     lower: bool = True
+    lemmas: str = ""
     cut_words: float = 0.0
     cut_chars: float = 0.0
 

@@ -23,12 +23,13 @@ MAX_CATEGORIES = 10_000
 MAX_KNOTS = 48
 
 
-def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind]) -> InputSpec:
+def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind], *, lemmas: str = "") -> InputSpec:
     """The spec of rows, fitted on training rows.
 
     Args:
         train: training rows only.
         kinds: kind of each column that goes into the network, in order.
+        lemmas: the language in whose base forms words of texts are counted; empty for words as they are.
     """
     fields: list[AnyField] = []
     for name, kind in kinds.items():
@@ -37,7 +38,7 @@ def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind]) -> InputSpe
         elif kind in ("number", "integer", "date"):
             fields.append(_fit_number(train[name], kind))
         elif kind == "text":
-            fields.append(fit_text(train[name]))
+            fields.append(fit_text(train[name], lemmas=lemmas))
         elif kind == "image":
             fields.append(fit_images(train[name]))
         elif kind in KINDS:

@@ -2,20 +2,24 @@
 
 A text is read in this order: soft hyphens, marks of direction and other invisible signs are dropped; NFC joins a letter and its
 accents; lower case; a run of white space, NUL bytes or other control characters is one space, none at either end; a sign that
-comes more than three times in a row (not a digit) counts three times, so that "soooooo" and "soooo" are one word.
+comes more than three times in a row (not a digit) counts three times, so that "soooooo" and "soooo" are one word. Where the field
+says so, a word then counts as its base form (`data/lemmas.py`).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 
+from netwright.core.errors import UsageError
 from netwright.core.spec import FIRST_ID, PAD, UNKNOWN, TextField
+from netwright.data.lemmas import lemmatiser
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -56,15 +60,21 @@ def texts_of(column: pl.Series) -> list[str]:
     return cells
 
 
-def fit_text(column: pl.Series, *, lower: bool = True) -> TextField:
+def fit_text(column: pl.Series, *, lower: bool = True, lemmas: str = "") -> TextField:
     """Vocabularies and lengths of a column of text, from training rows only.
+
+    Args:
+        lower: read texts in lower case. lemmas: the language in whose base forms words are counted; empty for words as they are.
+
+    Raises:
+        SetupError, UsageError: of `netwright.data.lemmas.lemmatiser`.
 
     >>> field = fit_text(pl.Series("t", ["to be or not to be", "to do"]))
     >>> field.words, field.n_words
     (('to', 'be'), 6)
     """
     texts = texts_of(column)
-    words, words_in = _count_words(texts, lower)
+    words, words_in = _count_words(texts, lower, lemmas)
     chars, chars_in = _count_chars(texts, lower)
     n_words, cut_words = _length(words_in, "words")
     n_chars, cut_chars = _length(chars_in, "chars")
@@ -75,20 +85,30 @@ def fit_text(column: pl.Series, *, lower: bool = True) -> TextField:
         n_words=n_words,
         n_chars=n_chars,
         lower=lower,
+        lemmas=lemmas,
         cut_words=cut_words,
         cut_chars=cut_chars,
     )
 
 
-def _count_words(texts: list[str], lower: bool) -> tuple[Counter[str], np.ndarray]:
+def _count_words(texts: list[str], lower: bool, lemmas: str) -> tuple[Counter[str], np.ndarray]:
     """How often each word comes, and the number of words of each text."""
-    tool, counts, lengths = _tool("words", lower, ()), Counter[str](), []
-    normal, cut = tool.normalizer.normalize_str, tool.pre_tokenizer.pre_tokenize_str
+    words_of, counts, lengths = _reader(lower, lemmas), Counter[str](), []
     for text in texts:
-        words = [word for word, _ in cut(normal(text[: _READ["words"] * LONGEST["words"]]))]
+        words = words_of(text[: _READ["words"] * LONGEST["words"]])
         lengths.append(len(words))
         counts.update(words)
     return counts, np.array(lengths, dtype=np.int64)
+
+
+def _reader(lower: bool, lemmas: str) -> Callable[[str], list[str]]:
+    """The function from a text to its words, or to their base forms."""
+    tool = _tool("words", lower and not lemmas, ())  # dictionaries know German nouns by their capitals
+    normal, cut = tool.normalizer.normalize_str, tool.pre_tokenizer.pre_tokenize_str
+    if not lemmas:
+        return lambda text: [word for word, _ in cut(normal(text))]
+    lemma, cased = lemmatiser(lemmas), str.lower if lower else str
+    return lambda text: [cased(lemma(word)) for word, _ in cut(normal(text))]
 
 
 def _count_chars(texts: list[str], lower: bool) -> tuple[Counter[str], np.ndarray]:
@@ -133,7 +153,8 @@ def tokenizer(field: TextField, level: Level) -> Tokenizer:
     r"""The tokeniser of a field: what the head of this module says, then words or single characters.
 
     A word is a run of letters, digits, accents and underscores; a run of one punctuation mark; or a single character of a
-    script without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese). It pads and cuts behind, to the field's length.
+    script without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese). It pads and cuts behind, to the field's length. Of a field
+    with lemmas it cuts words where they are, but knows none of their base forms: ids come from `encode_text` alone.
 
     Source: Whistler, Unicode Standard Annex 15 (2023), for NFC.
     """
@@ -149,7 +170,15 @@ def tokenizer_json(field: TextField, level: Level) -> str:
     """The tokeniser as JSON, as the `tokenizers` library (and Hugging Face's in other languages) reads it.
 
     Its ids are those of `encode_text` for a text of up to `characters_read` characters, and for the head of a longer one.
+
+    Raises:
+        UsageError: the words of the field are base forms, for which such a file has no step.
     """
+    if level == "words" and field.lemmas:
+        raise UsageError(
+            f"the words of {field.name!r} count as their base forms ({field.lemmas}), which a tokeniser file cannot hold; "
+            "train without lemmas to export the model"
+        )
     return json.dumps(json.loads(tokenizer(field, level).to_str()), ensure_ascii=False)
 
 
@@ -180,6 +209,15 @@ def encode_text(column: pl.Series, field: TextField) -> dict[str, np.ndarray]:
 def _word_ids(texts: list[str], field: TextField) -> np.ndarray:
     read, tool = characters_read(field, "words"), tokenizer(field, "words")
     ids = np.zeros((len(texts), field.n_words), dtype=np.int32)
+    if field.lemmas:
+        words_of, number = (
+            _reader(field.lower, field.lemmas),
+            {word: FIRST_ID + k for k, word in enumerate(field.words)},
+        )
+        for row, text in zip(ids, texts, strict=True):
+            words = words_of(text[:read])[: field.n_words]
+            row[: len(words)] = [number.get(word, UNKNOWN) for word in words]
+        return ids
     for first in range(0, len(texts), 4096):
         piece = [text[:read] for text in texts[first : first + 4096]]
         ids[first : first + len(piece)] = [encoding.ids for encoding in tool.encode_batch_fast(piece)]

@@ -73,8 +73,34 @@ _LAYERS: list[Entry] = [
     ),
 ]
 _RECURRENCE: list[Entry] = []
-_CONVOLUTION: list[Entry] = []
-_ATTENTION: list[Entry] = []
+_CONVOLUTION: list[Entry] = [
+    Entry(
+        "char-cnn",
+        "the network on characters as published, layer by layer, and a narrow one against n-grams",
+        "Zhang, Zhao and LeCun (2015)",
+        "netwright.exhibits.char_cnn:exhibit",
+    ),
+]
+_ATTENTION: list[Entry] = [
+    Entry(
+        "attention-pooling",
+        "affinity, scores and weighted sum over an unordered set, and which element counts",
+        "Bridle (1990); Bahdanau, Cho and Bengio (2015); Ilse, Tomczak and Welling (2018)",
+        "netwright.exhibits.attention_pooling:exhibit",
+    ),
+    Entry(
+        "attention-text",
+        "the scores of a prediction over the words of a sentence",
+        "Bahdanau, Cho and Bengio (2015); Vaswani et al. (2017)",
+        "netwright.exhibits.attention_text:exhibit",
+    ),
+    Entry(
+        "self-attention",
+        "what the heads of self-attention look at, when a sequence is mirrored and when a symbol is copied",
+        "Vaswani et al. (2017)",
+        "netwright.exhibits.self_attention:exhibit",
+    ),
+]
 
 CHAPTERS: Mapping[str, tuple[str, list[Entry]]] = {
     "The neuron": ("A unit that fires when enough of its inputs do, and what nets of such units can compute.", _NEURON),

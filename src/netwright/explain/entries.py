@@ -61,5 +61,13 @@ EXPLANATIONS = Gallery(
             needs=("model", "data", "texts"),
             kinds=("text", "table"),
         ),
+        Entry(
+            "attention",
+            "how much attention takes from each word, step, element or column, drawn over what it was given",
+            "Bahdanau, Cho and Bengio (2015), Neural machine translation by jointly learning to align and translate",
+            "netwright.explain.attention:attention",
+            needs=("model", "data", "attention"),
+            kinds=("text", "series", "set", "table"),
+        ),
     ],
 )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from netwright.core.finding import Finding, Tokens
 from netwright.core.spec import TextField
 from netwright.data.fronts import TextVector
+from netwright.data.sequences import TokenFront
 from netwright.data.text import Level, characters_read, tokenizer
 from netwright.explain.columns import not_applicable
 from netwright.explain.drawn import (
@@ -104,7 +105,7 @@ Table = tuple[nn.Embedding, Level, int]
 def embeddings(net: nn.Module, field: TextField) -> Iterator[Table]:
     """The embeddings of a text column's tokens and n-grams of tokens."""
     for part in net.modules():
-        if not isinstance(part, TextVector) or part.tensor not in field.tensors:
+        if not isinstance(part, TextVector | TokenFront) or part.tensor not in field.tensors:
             continue
         level = LEVELS[field.tensors.index(part.tensor)]
         for owner in part.modules():

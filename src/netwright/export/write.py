@@ -60,10 +60,15 @@ def export(
         tell: is told what is being done, before it is.
 
     Raises:
-        UsageError: the network cannot be turned into a graph.
+        UsageError: the network cannot be turned into a graph, or words count as their base forms.
         SetupError: onnxruntime answers otherwise, or the file cannot be written.
     """
     path = Path(path)
+    if with_lemmas := [field.name for field in model.spec.texts if field.lemmas]:
+        raise UsageError(
+            f"the words of {', '.join(map(repr, with_lemmas))} count as their base forms, which neither an ONNX file nor a tokeniser "
+            "file can hold; train without lemmas to export the model"
+        )
     graph, card, verified = _verified_graph(model, path, version, seed, tell)
     card = card.model_copy(update={"largest_difference": verified.difference})
     content = _with_card(graph, card)

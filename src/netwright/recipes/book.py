@@ -6,9 +6,12 @@ import math
 
 from netwright.core.errors import UsageError
 from netwright.core.spec import InputSpec, TargetSpec
-from netwright.recipes.entries import RECIPES, TEMPLATES
+from netwright.recipes.entries import RECIPES
 from netwright.recipes.recipe import Recipe
 from netwright.train.settings import Training
+
+TRIED = ("ngram-bag", "word-conv", "char-conv")
+"""Templates for texts that a run tries: those that learn from few texts in seconds."""
 
 
 def table_classifier(*, width: int = 128, depth: int = 2, epochs: int = 20) -> Recipe:
@@ -108,7 +111,7 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
 
 
 def alternatives(recipe: Recipe, spec: InputSpec) -> list[Recipe]:
-    """Other recipes that suit the same rows as well, as far as anybody knows beforehand: for texts the other templates.
+    """Other recipes that suit the same rows as well, as far as anybody knows beforehand: for texts the others of `TRIED`.
 
     >>> from netwright.core.spec import TextField
     >>> spec = InputSpec(kind="text", fields=(TextField(words=("a",), chars="a", n_words=3, n_chars=9),))
@@ -117,7 +120,7 @@ def alternatives(recipe: Recipe, spec: InputSpec) -> list[Recipe]:
     """
     if spec.kind != "text":
         return []
-    others = [e.name for e in TEMPLATES.values() if "text" in e.needs and e.name != recipe.template]
+    others = [name for name in TRIED if name != recipe.template]
     return [recipe.model_copy(update={"template": name, "options": {}}) for name in others]
 
 

@@ -34,7 +34,7 @@ class Fronted(nn.Module):
         return outputs
 
 
-def _table(spec: InputSpec, **options: float) -> list[nn.Module]:
+def table_fronts(spec: InputSpec, **options: float) -> list[nn.Module]:
     """The front of numbers and categories, and that of plain tensors, where there are any."""
     parts: list[nn.Module] = []
     if spec.numbers or spec.categories:
@@ -77,7 +77,7 @@ def _images(spec: InputSpec, *, width: int, depth: int, dropout: float = 0.0, **
     ]
 
 
-def _joined(parts: list[nn.Module]) -> nn.Module:
+def joined(parts: list[nn.Module]) -> nn.Module:
     """One front of all parts; a part that is alone stays as it is."""
     return parts[0] if len(parts) == 1 else JoinedFront(parts)
 
@@ -111,10 +111,10 @@ def residual_mlp(
 
     Source: Gorishniy et al. (2021, 2022).
     """
-    table = _table(spec, number_dim=number_dim, category_dim=category_dim, noise=noise)
+    table = table_fronts(spec, number_dim=number_dim, category_dim=category_dim, noise=noise)
     texts = _bags(spec, TEXT_DIM, buckets=TEXT_BUCKETS)
     images = _images(spec, width=16, depth=1, noise=noise)
-    front = _joined([*table, *texts, *images])
+    front = joined([*table, *texts, *images])
     n_in = int(front.n_out)  # type: ignore[arg-type]
     body = ResidualMLP(n_in, n_out or target.n_out, width=width, depth=depth, dropout=dropout, act=activation)
     return Fronted(front, body)
@@ -127,7 +127,7 @@ def linear(
 
     Source: Cox (1958) for classes, Gauss (1809) for numbers.
     """
-    front = _joined(_table(spec, number_dim=number_dim, category_dim=category_dim))
+    front = joined(table_fronts(spec, number_dim=number_dim, category_dim=category_dim))
     return Fronted(front, nn.Linear(int(front.n_out), n_out or target.n_out))  # type: ignore[arg-type]
 
 
@@ -158,7 +158,7 @@ def residual_conv(
     trunks = _images(
         spec, width=width, depth=depth, dropout=dropout, noise=noise, shift=shift, rotate=rotate, zoom=zoom, flip=flip
     )
-    front = _joined([*trunks, *_table(spec)])
+    front = joined([*trunks, *table_fronts(spec)])
     head = nn.Linear(int(front.n_out), n_out or target.n_out)  # type: ignore[arg-type]
     return Fronted(front, nn.Sequential(nn.Dropout(dropout), head))
 
@@ -189,7 +189,7 @@ def ngram_bag(
     Source: Joulin et al. (2017); n-grams of characters: Bojanowski et al. (2017).
     """
     texts = _bags(spec, width, words=words, chars=chars, least_chars=least_chars, buckets=buckets)
-    front = _joined([*texts, *_table(spec)])
+    front = joined([*texts, *table_fronts(spec)])
     head = nn.Linear(int(front.n_out), n_out or target.n_out)  # type: ignore[arg-type]
     return Fronted(front, nn.Sequential(nn.Dropout(dropout), head))
 
@@ -202,7 +202,7 @@ def _token_conv(
     make: Callable[[int], nn.Module],
     n_out: int | None,
 ) -> nn.Module:
-    front = _joined([*_texts(spec, make, level), *_table(spec)])
+    front = joined([*_texts(spec, make, level), *table_fronts(spec)])
     head = nn.Linear(int(front.n_out), n_out or target.n_out)  # type: ignore[arg-type]
     return Fronted(front, nn.Sequential(nn.Dropout(dropout), head))
 

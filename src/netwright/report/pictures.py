@@ -75,6 +75,8 @@ def _weights(figure: Figure) -> bool:
 
 
 def _key(figure: Figure) -> str:
+    if figure.kind == "tokens" and not any(weight < 0 for text in figure.texts for weight in text.weights):
+        return f'<p class="small key">{_span("much", _shade(1.0))}; the stronger the colour, the more, each text by itself</p>'
     if figure.kind == "tokens":
         low, high, each = _span("against", _shade(-1.0), dotted=True), _span("for", _shade(1.0)), "each text by itself"
     else:

@@ -81,14 +81,14 @@ def run(
         listener: called with each event.
         plan: a `plan.json` of an earlier run of the same data, to be replayed instead of measuring anew.
         settings: see `netwright.workflow.settings.Settings` (minutes, metric, seed, kinds, drop, task, group, time, split_column,
-            skip, quick, force, members, restarts, folds, track, stream).
+            skip, quick, force, members, restarts, folds, lemmas, track, stream).
 
     Raises:
         UsageError: settings that contradict each other, or an existing folder.
         DataError: the data is not what it must be.
         GateError: a gating check failed; the report is written all the same.
         TrainingError: the training diverged, or ran out of time with nothing usable.
-        SetupError: what `track` needs is not installed, or cannot be reached.
+        SetupError: what `track` or `lemmas` needs is not installed, or cannot be reached.
     """
     began, is_path = time.monotonic(), isinstance(data, str | os.PathLike)
     given = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target or "", **settings)

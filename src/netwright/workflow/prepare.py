@@ -174,7 +174,7 @@ def split_and_encode(looked: Looked, settings: Settings, split: Mapping[Part, np
         )
         split, how = planned.rows, planned.how
     train = looked.frame[split["train"]]
-    spec = fit_inputs(train, looked.kinds)
+    spec = fit_inputs(train, looked.kinds, lemmas=settings.lemmas)
     target = fit_target(train[settings.target], looked.task)
     name = Path(settings.given).name.split(".")[0]
     frame = looked.frame.drop(settings.split_column) if settings.split_column else looked.frame

@@ -25,6 +25,7 @@ from netwright.data.data import Data
 from netwright.data.encode import encode_target
 from netwright.data.infer import pick_column
 from netwright.data.read import from_any, look
+from netwright.explain.attention import attends
 from netwright.explain.entries import EXPLANATIONS
 from netwright.losses.metrics import check_metric
 from netwright.model import Model, Subject
@@ -69,6 +70,8 @@ def _lacks(entry: Entry, subject: Subject) -> str:
     for what in ("images", "texts"):
         if what in entry.needs and spec and not getattr(spec, what):
             return f"it needs a column of {what}"
+    if "attention" in entry.needs and subject.model and not any(attends(subject.model.module)):
+        return "it needs a network with attention: the template transformer or attention-pooling"
     return ""
 
 
