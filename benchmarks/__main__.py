@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import attack_speed, cost, engine, kinds, main_job, streaming, text_nets
+from benchmarks import attack_speed, cost, engine, kinds, main_job, series, streaming, text_nets
 from benchmarks.results import RESULTS, store
 from netwright.core.errors import NetwrightError
 
@@ -18,6 +18,7 @@ BENCHMARKS = {
     **attack_speed.BENCHMARKS,
     **cost.BENCHMARKS,
     **text_nets.BENCHMARKS,
+    **series.BENCHMARKS,
 }
 
 

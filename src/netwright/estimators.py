@@ -24,6 +24,7 @@ from netwright.baselines.calibrate import conformal_margin, fit_temperature
 from netwright.core.errors import UsageError, unknown
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import ColumnKind, InputSpec, TargetSpec
+from netwright.data.alone import Alone
 from netwright.data.arrays import holds_pixels
 from netwright.data.batch import Block
 from netwright.data.data import Data
@@ -71,6 +72,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         folds: int | None = None,
         random_state: Any = None,
         minutes: float | None = None,
+        kind: Alone | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
         lemmas: str = "",
         verbose: int = 0,
@@ -91,6 +93,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self.folds = folds
         self.random_state = random_state
         self.minutes = minutes
+        self.kind = kind
         self.kinds = kinds
         self.lemmas = lemmas
         self.verbose = verbose
@@ -110,7 +113,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _read(self, x: Any) -> Given:
         """The rows of `fit`."""
-        given = rows_given(self, x)
+        given = rows_given(self, x, self.kind)
         self._what: What = given.what
         self._columns = given.frame.columns
         return given
@@ -284,7 +287,9 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     X is a table (a frame of pandas, polars or pyarrow, a dictionary of columns, an array (N, P); columns of text and of images among
     them), images (an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of at least 4 x 4 pixels, or a list of such arrays or
     of pillow images, all of one size: whole numbers from 0 to 255 as bytes, all else as fractions), or texts (a list, an array or a
-    series of strings). Smaller arrays of three or four dimensions are refused.
+    series of strings). Smaller arrays of three or four dimensions are refused. Series are a list of arrays (T,) of unequal lengths; with
+    `kind="series"` also a list of arrays (T,) or (T, C), or one array (N, T) or (N, T, C). With `kind="audio"` X is a list of paths of
+    sound files, or of pairs of a rate and samples (T,) or (T, channels), as `scipy.io.wavfile.read` gives them.
 
     Args:
         template: an entry of `netwright list templates`, a function (spec, target) -> nn.Module, or None for the designed one. The
@@ -308,6 +313,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         class_weight: None, "balanced", or a dict from class to weight.
         random_state: an int for the same network each time, a RandomState, or None.
         minutes: a limit for the training, which says so when it ended early.
+        kind: "series" or "audio" where X holds those and its shape could mean something else; see above.
         kinds: kinds of columns that are guessed wrongly, such as {"zip": "category"}.
         lemmas: language in whose base forms words of texts are counted ("en": "were" is "be"); empty for words as they are; needs
             the extra `lemma`.
@@ -355,6 +361,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         random_state: Any = None,
         minutes: float | None = None,
+        kind: Alone | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
         lemmas: str = "",
         verbose: int = 0,
@@ -376,6 +383,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             folds=folds,
             random_state=random_state,
             minutes=minutes,
+            kind=kind,
             kinds=kinds,
             lemmas=lemmas,
             verbose=verbose,
@@ -430,7 +438,7 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
     Args:
         template, options, epochs, batch_size, learning_rate, weight_decay, dropout, training, validation_fraction, patience,
-        random_state, members, restarts, folds, minutes, kinds, lemmas, verbose: as of `Classifier`.
+        random_state, members, restarts, folds, minutes, kind, kinds, lemmas, verbose: as of `Classifier`.
         metric: what chooses the epoch; None for RMSE.
 
     Fitted: `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),

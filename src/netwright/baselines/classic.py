@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from netwright.baselines.audio import mel_frames
 from netwright.baselines.images import (
     LINEAR_VALUES,
     MAX_CELLS,
@@ -19,6 +20,7 @@ from netwright.baselines.images import (
     values_of,
 )
 from netwright.baselines.penalty import DENSE_MULTIPLICATIONS_PER_SECOND, fit_linear
+from netwright.baselines.series import nearest_series, random_kernels
 from netwright.baselines.task import Beside, Method, Rows, Task
 from netwright.baselines.text import char_tfidf, fit_tfidf, topics, word_tfidf
 from netwright.core.seed import derive
@@ -169,4 +171,7 @@ METHODS: dict[str, Callable[[Task], Method]] = {
     "nearest-neighbours": nearest_neighbours,
     "word-tfidf": word_tfidf,
     "char-tfidf": char_tfidf,
+    "random-kernels": random_kernels,
+    "nearest-series": nearest_series,
+    "mel-frames": mel_frames,
 }

@@ -60,6 +60,33 @@ BASELINES = Gallery(
             kinds=("text",),
             options={"name": "char-tfidf"},
         ),
+        Entry(
+            "random-kernels",
+            "shares of steps at which fixed convolution kernels exceed thresholds, then ridge regression, its penalty by leave-one-out",
+            "Dempster, Petitjean and Webb (2020); Dempster, Schmidt and Webb (2021)",
+            _FIT,
+            needs=("data",),
+            kinds=("series",),
+            options={"name": "random-kernels"},
+        ),
+        Entry(
+            "nearest-series",
+            "the class of the nearest training series by Euclidean distance, each channel of each series standardised",
+            "Cover and Hart (1967); Keogh and Kasetty (2003)",
+            _FIT,
+            needs=("data",),
+            kinds=("series",),
+            options={"name": "nearest-series"},
+        ),
+        Entry(
+            "mel-frames",
+            "log-mel frames averaged over twelve parts of each sound, then logistic or ridge regression",
+            "Davis and Mermelstein (1980); Cox (1958)",
+            _FIT,
+            needs=("data",),
+            kinds=("audio",),
+            options={"name": "mel-frames"},
+        ),
     ],
 )
 """Contenders on the same rows as the network. Each fits on training rows and is measured on test rows."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from netwright.baselines.entries import BASELINES
 from netwright.core.files import write_text
+from netwright.core.spec import SeriesField
 from netwright.data.data import Data
 from netwright.losses.metrics import check_metric
 
@@ -31,26 +32,30 @@ from netwright.core.files import writing
 from netwright.data.data import Data
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.data.read import look
+from netwright.data.series_rows import Steps, gather_known, told
 from netwright.losses.metrics import metrics_for, score
 
 DATA = {data!r}
 TARGET, TASK = {target!r}, {task!r}
 KINDS = {{
 {kinds}}}
+STEPS = Steps({by!r}, {order!r}, {labels!r})  # how rows make series, where they do
 METRIC, REPORTED = {metric!r}, {reported!r}
 SPLIT = Path(__file__).resolve().parent / "split.json"  # row numbers in DATA, counted from 0
 
 
 def fit(path):
     """The baseline, fitted on the run's training rows of a file; validation rows choose its penalty or end its rounds."""
-    frame = look(path).frame
+    frame = look(path, series=[name for name, kind in KINDS.items() if kind == "series"]).frame
+    if STEPS.by:
+        frame = gather_known(frame, STEPS, [TARGET, *KINDS])
     split = json.loads(SPLIT.read_text(encoding="utf-8"))
     rows = {{part: np.array(split[part], dtype=np.int64) for part in ("train", "valid", "test")}}
     if max(int(r.max(initial=0)) for r in rows.values()) >= len(frame):
         raise DataError(f"{{path}} has {{len(frame)}} rows, fewer than {{SPLIT}} counts; it is not the data of the run")
     weight = np.array(split["weight"], dtype=np.float64) if "weight" in split else None
     train = frame[rows["train"]]
-    data = Data(frame, fit_inputs(train, KINDS), fit_target(train[TARGET], TASK), rows, weight)
+    data = Data(frame, told(fit_inputs(train, KINDS), STEPS), fit_target(train[TARGET], TASK), rows, weight)
     return fit_baseline({name!r}, data, seed={seed!r}, budget_seconds={budget!r})
 
 
@@ -110,7 +115,11 @@ def write_script(
         SetupError: the script cannot be written.
     """
     entry, source = BASELINES[name], None if data_path is None else str(Path(data_path).resolve())
+    made = next((f for f in data.spec.wholes if isinstance(f, SeriesField)), SeriesField(n_steps=1))
     text = _SCRIPT.format(
+        by=made.by,
+        order=made.order,
+        labels=made.labels,
         name=entry.name,
         summary=entry.summary,
         needs="the data (--data)" if source is None else "the data that are named below",

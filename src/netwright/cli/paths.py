@@ -14,18 +14,19 @@ def check_data(path: Path) -> None:
 
     Raises:
         DataError: no such file, empty, of a format that is not known, or a folder of neither Parquet files nor
-            pictures in folders of classes.
+            pictures, sounds or series in folders of classes.
         SetupError: no permission.
     """
     from netwright.data.folder import list_folder
     from netwright.data.parquet import ParquetTable, parquet_files
     from netwright.data.raw import check_path, format_of  # polars, a quarter of a second
+    from netwright.data.sequence_folders import files_in
 
     if parquet_files(path):
         ParquetTable(path)
         return
     if os.path.isdir(path):
-        list_folder(path)
+        list_folder(path, files_in(path))
         return
     if path.suffix or path.is_file():
         format_of(path)

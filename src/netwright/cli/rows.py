@@ -12,15 +12,21 @@ import numpy as np
 import polars as pl
 
 from netwright.core.errors import DataError
-from netwright.core.spec import InputSpec
+from netwright.core.spec import AudioField, InputSpec, SeriesField
 from netwright.data.archive import Archive, Stored
 from netwright.data.arrays import layout_of
-from netwright.data.folder import pictures_below, refuse_bad
+from netwright.data.folder import PICTURES as PICTURE_FILES
+from netwright.data.folder import files_below, pictures_below, refuse_bad
 from netwright.data.images import left_out, read_files
 from netwright.data.npz import images_of, role_of
+from netwright.data.npz_series import companion, series_of_arrays, used_with
 from netwright.data.picture import is_picture
 from netwright.data.raw import MAX_BYTES, check_path, format_of
 from netwright.data.read import look
+from netwright.data.sequence_folders import SOUNDS, TABLES, files_in, is_table, read_series
+from netwright.data.series import column_of_series
+from netwright.data.series_rows import gathered_again
+from netwright.data.sound import BadSound, hear, is_sound
 
 if TYPE_CHECKING:
     from netwright.data.look import Look
@@ -52,9 +58,10 @@ def check_rows(path: Path) -> None:
         DataError, SetupError: as `netwright.data.raw.check_path`.
     """
     if os.path.isdir(path):
-        pictures_below(path)
+        files = files_in(path)
+        files_below(path, files, "cat.jpg" if files is PICTURE_FILES else "one.wav" if files is SOUNDS else "one.csv")
         return
-    if not is_picture(path.name) and (path.suffix or path.is_file()):
+    if not is_picture(path.name) and not is_sound(path.name) and (path.suffix or path.is_file()):
         format_of(path)
     check_path(path)
 
@@ -65,12 +72,21 @@ def answer(model: Model | Exported, path: Path) -> Answered:
     Raises:
         DataError: it holds nothing that the model can predict.
     """
+    alone = next((f for f in model.spec.wholes if len(model.spec.fields) == 1), None)
+    if isinstance(alone, AudioField) and (os.path.isdir(path) or is_sound(path.name)):
+        return _sounds(model, path, alone)
+    if isinstance(alone, SeriesField) and (os.path.isdir(path) or (is_table(path.name) and not alone.by)):
+        return _series_files(model, path, alone)
     if os.path.isdir(path) or is_picture(path.name):
         return _pictures(model, path)
     if format_of(path) == "npz":
         return _arrays(model, path)
     names = [f.name for f in model.spec.images]
     looked = look(path, images=names)
+    gathered = gathered_again(looked.frame, model.spec)
+    if gathered is not looked.frame:
+        key = next(f.by for f in model.spec.wholes if isinstance(f, SeriesField) and f.by)
+        return Answered(pl.concat(_tables(model, gathered)).insert_column(1, gathered[key]), [])
     table = pl.concat(_tables(model, looked.frame))
     if looked.kept is not None:
         table = table.with_columns(pl.Series("row", looked.kept, dtype=pl.Int64))
@@ -78,7 +94,7 @@ def answer(model: Model | Exported, path: Path) -> Answered:
 
 
 def _tables(model: Model | Exported, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    step = PICTURES if model.spec.images else PIECE
+    step = PICTURES if model.spec.images or model.spec.wholes else PIECE
     for first in range(0, frame.height, step):
         yield _numbered(model.predict_table(frame[first : first + step]), first)
 
@@ -118,10 +134,54 @@ def _pictures(model: Model | Exported, path: Path) -> Answered:
     return Answered(pl.concat(tables), [left_out(bad, len(names))] if bad else [])
 
 
+def _sounds(model: Model | Exported, path: Path, field: AudioField) -> Answered:
+    """Of sound files; those that cannot be read have no row."""
+    names = files_below(path, SOUNDS, "one.wav")
+    folder, bad, good = os.path.abspath(path if path.is_dir() else path.parent), list[tuple[str, str]](), list[int]()
+    for i, name in enumerate(names):
+        try:
+            hear(f"{folder}/{name}", 1.0)
+            good.append(i)
+        except BadSound as error:
+            bad.append((name, str(error)))
+    if not good:
+        refuse_bad(str(path), bad, len(names), "sound")
+    cells = pl.Series(field.name, [f"{folder}/{names[i]}" for i in good], dtype=pl.String)
+    return _of_files(model, cells, names, good, bad, "sound")
+
+
+def _series_files(model: Model | Exported, path: Path, field: SeriesField) -> Answered:
+    """Of tables that hold a series each; those that cannot be read have no row."""
+    names = files_below(path, TABLES, "one.csv")
+    folder = os.path.abspath(path if path.is_dir() else path.parent)
+    rows, reasons, _ = read_series([f"{folder}/{name}" for name in names], field.labels)
+    good = [i for i, row in enumerate(rows) if row is not None]
+    bad = [(name, reason) for name, reason in zip(names, reasons, strict=True) if reason]
+    if not good:
+        refuse_bad(str(path), bad, len(names), "series")
+    cells = column_of_series([row for row in rows if row is not None], field.name)
+    return _of_files(model, cells, names, good, bad, "series")
+
+
+def _of_files(
+    model: Model | Exported, cells: pl.Series, names: list[str], good: list[int], bad: list[tuple[str, str]], one: str
+) -> Answered:
+    """Predictions for the files that could be read, with their names."""
+    table = pl.concat(_tables(model, cells.to_frame()))
+    table = table.with_columns(row=pl.Series(good, dtype=pl.Int64))
+    table = table.insert_column(1, pl.Series("file", [names[i] for i in good]))
+    return Answered(table, [left_out(bad, len(names), one)] if bad else [])
+
+
 def _arrays(model: Model | Exported, path: Path) -> Answered:
     check_path(path)
     with Archive(path) as archive:
         stored = _chosen(archive)
+        alone = next((f for f in model.spec.wholes if isinstance(f, SeriesField)), None)
+        if alone is not None and len(model.spec.fields) == 1:
+            archive.check([stored, *used_with(archive, [stored]).values()], MAX_BYTES)
+            series, _, notes = series_of_arrays(archive, [stored], alone.name)
+            return Answered(pl.concat(_tables(model, series.to_frame())), notes)
         if len(stored.shape) == 2:
             archive.check([stored], MAX_BYTES)
             frame = pl.DataFrame(archive.read(stored), schema=[f"x{i}" for i in range(stored.shape[1])], orient="row")
@@ -139,7 +199,8 @@ def _arrays(model: Model | Exported, path: Path) -> Answered:
 
 def _chosen(archive: Archive) -> Stored:
     """The array to predict: the test part, or the one without a part, or the only one that could be."""
-    could = [a for a in archive.arrays.values() if len(a.shape) in (2, 3, 4) and a.shape[0] and a.dtype.kind != "U"]
+    could = [a for a in archive.arrays.values() if len(a.shape) in (1, 2, 3, 4) and a.shape[0] and a.dtype.kind != "U"]
+    could = [a for a in could if len(a.shape) > 1 or companion(archive, a.name)]
     by_part = {role[1]: a for a in could if (role := role_of(a.name)) and role[0] == "x"}
     named = by_part.get("test") or by_part.get("")
     if named is None and len(could) != 1:

@@ -44,7 +44,7 @@ def run(
             metavar="DATA",
             help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), .parquet, or a folder of .parquet; images: a "
             "folder with one folder per class (below train/, valid/ and test/, or at once), or an .npz with x_train, y_train, "
-            "x_test, y_test.",
+            "x_test, y_test; sounds (.wav, .flac, .ogg) and series (a .csv each): such a folder too.",
             show_default=False,
         ),
     ],
@@ -75,8 +75,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="COLUMN=KIND",
-            help="What a column holds, where the guess is wrong: number, integer, category, date, text, image, identifier, "
-            "constant. May be repeated. By default every kind is guessed and shown.",
+            help="What a column holds, where the guess is wrong: number, integer, category, date, text, image, series, "
+            "identifier, constant. May be repeated. By default every kind is guessed and shown.",
         ),
     ] = None,
     text: Annotated[
@@ -95,6 +95,26 @@ def run(
             show_default=False,
         ),
     ] = "",
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A column of series; short for --kind NAME=series. In an .npz: x is read as series, (N, steps) or "
+            "(N, steps, channels), and the column is called so. May be repeated. By default guessed.",
+        ),
+    ] = None,
+    series_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The rows of a table with the same value there are the steps of one series; columns of numbers that change within it are "
+            "its channels. By default off.",
+        ),
+    ] = None,
+    series_order: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="What orders the steps of --series-by. By default the order of the rows."),
+    ] = None,
     drop: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Leave a column out. May be repeated. By default none is."),
@@ -213,6 +233,9 @@ def run(
       netwright run sst2.tsv --target label --text text --split-column split
       netwright run photos/                                           a folder per class
       netwright run mnist.npz --minutes 12
+      netwright run words/ --minutes 5                                sounds, a folder per class
+      netwright run ecg.npz --series x                                series (N, steps) of an .npz
+      netwright run sensors.csv --target fault --series-by machine --series-order time
 
     \b
     The folder then holds:
@@ -227,7 +250,9 @@ def run(
         raise UsageError(f"--minutes {minutes:g}: expected a number above 0, such as --minutes 10")
     settings: dict[str, Any] = {
         "metric": _one_of(metric, f"--metric {metric}", "metric", METRICS),
-        "kinds": _kinds([*(kind or []), *(f"{column}=text" for column in text or [])]),
+        "kinds": _kinds(
+            [*(kind or []), *(f"{column}=text" for column in text or []), *(f"{name}=series" for name in series or [])]
+        ),
         "task": _task(task),
         "drop": tuple(drop or ()),
         "skip": tuple(skip or ()),
@@ -236,6 +261,8 @@ def run(
         "group": group,
         "time": time,
         "split_column": split_column,
+        "series_by": series_by,
+        "series_order": series_order,
         "quick": quick,
         "force": force,
         "members": members,

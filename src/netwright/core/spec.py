@@ -146,7 +146,8 @@ class SeriesField(Frozen):
     least 1. A longer series is cut to its first `n_steps` values (`cut`: the share of training rows that were). Gaps are filled
     linearly in time (`gaps`: the share of training values). `center` and `spread` are mean and standard deviation of each channel
     over training values, `low` and `high` the range of all, `shortest` the fewest values of a training row. `rate` is in values a
-    second, 0 where nothing is known of it.
+    second, 0 where nothing is known of it. `labels` names the channels where that is known. Series that were made of the rows of a
+    table: `by` is the column whose equal values make a series, `order` the one that orders them.
     """
 
     kind: Literal["series"] = "series"
@@ -161,6 +162,9 @@ class SeriesField(Frozen):
     rate: float = 0.0
     cut: float = 0.0
     gaps: float = 0.0
+    labels: tuple[str, ...] = ()
+    by: str = ""
+    order: str = ""
 
     @property
     def tensors(self) -> tuple[str, str]:

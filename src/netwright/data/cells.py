@@ -31,7 +31,7 @@ def counted(n: int, noun: str) -> str:
     >>> counted(1, "cell"), counted(2000, "category")
     ('1 cell', '2,000 categories')
     """
-    if n != 1:
+    if n != 1 and noun != "series":
         noun = noun[:-1] + "ies" if noun.endswith("y") else noun + ("es" if noun.endswith(("s", "x", "ch")) else "s")
     return f"{n:,} {noun}"
 

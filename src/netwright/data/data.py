@@ -99,7 +99,7 @@ class Data:
     def fingerprint(self) -> str:
         """A hash of all cells and of the split: equal data, equal fingerprint, on every machine.
 
-        Of a picture file it takes the size and the first 64 KiB, not the path.
+        Of a file of a picture or of a sound it takes the size and the first 64 KiB, not the path.
         """
         digest = hashlib.blake2b(digest_size=16)
         if self.frame is None:
@@ -110,13 +110,13 @@ class Data:
                     digest.update(np.ascontiguousarray(tensor.numpy()).data)
                 digest.update(b"" if block.y is None else block.y.numpy().tobytes())
         else:
-            pictures = {f.name for f in self.spec.images}
+            files = {f.name for f in self.spec.fields if f.kind in ("image", "audio")}
             digest.update(repr(list(zip(self.frame.columns, self.frame.dtypes, strict=True))).encode())
             for column in self.frame.iter_columns():
                 if is_images(column):
                     digest.update(np.ascontiguousarray(column.to_numpy()).data)
                     continue
-                if column.name in pictures:
+                if column.name in files and column.dtype == pl.String:
                     hash_files(column, digest)
                     continue
                 if column.dtype.is_nested():

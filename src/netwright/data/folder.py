@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,23 @@ MAX_BAD = 0.2
 """Share of pictures that may be bad; of more than that something is wrong with all of them."""
 _LITTER = ("__MACOSX", "@eaDir")
 _SHOWN = 5
+_LOOSE = "one of them"
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the files of a folder are: what one is called, and which names are theirs."""
+
+    one: str
+    holds: Callable[[str], bool]
+
+    @property
+    def many(self) -> str:
+        """What several are called."""
+        return self.one if self.one.endswith("s") else f"{self.one}s"
+
+
+PICTURES = Files("picture", is_picture)
 
 
 @dataclass(frozen=True)
@@ -45,8 +63,8 @@ class Listing:
     warnings: tuple[str, ...]
 
 
-def list_folder(folder: Path) -> Listing:
-    """Find parts, classes and pictures; nothing is opened.
+def list_folder(folder: Path, files: Files = PICTURES) -> Listing:
+    """Find parts, classes and their files, by default pictures; nothing is opened.
 
     Files in folders below a class's belong to that class. Hidden files are passed over; other files that are no pictures, and
     classes without any, are left out with a warning.
@@ -58,23 +76,25 @@ def list_folder(folder: Path) -> Listing:
     root = os.path.abspath(folder)
     top = _folders(root)
     parts = _parts(root, top)
-    other: Counter[str] = Counter(_suffix(name) for name in _files(root))
+    other: Counter[str] = Counter(_suffix(name, files) for name in _files(root))
     found: list[tuple[str, str, str]] = []
     empty = []
     for part, below in parts:
         for label in _folders(os.path.join(root, below)):
             inside = os.path.join(below, label) if below else label
-            pictures = list(_pictures(root, inside, other))
+            pictures = list(_below(root, inside, other, files))
             found += [(part, label, path) for path in pictures]
             empty += [] if pictures else [inside]
-        other.update(_suffix(name) for name in _files(os.path.join(root, below)) if below)
+        other.update(_suffix(name, files) for name in _files(os.path.join(root, below)) if below)
     used = {below for _, below in parts}
-    warnings = [*_strays(other)]
+    warnings = [*_strays(other, files)]
     if empty:
-        warnings.append(f"no picture in {_some(empty)}, so there is no such class" + (" there" if parts[0][0] else ""))
+        warnings.append(
+            f"no {files.one} in {_some(empty)}, so there is no such class" + (" there" if parts[0][0] else "")
+        )
     if parts[0][0] and (unused := [name for name in top if name not in used]):
         warnings.append(f"folders beside train, valid and test are left out: {_some(unused)}")
-    _check(folder, found, top)
+    _check(folder, found, top, files)
     names = [part for part, _, _ in found]
     return Listing(
         root,
@@ -118,8 +138,8 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower() if not is_picture(name) else "a picture"
+def _suffix(name: str, files: Files) -> str:
+    return os.path.splitext(name)[1].lower() if not files.holds(name) else _LOOSE
 
 
 def _parts(root: str, top: Sequence[str]) -> list[tuple[str, str]]:
@@ -140,43 +160,45 @@ def _parts(root: str, top: Sequence[str]) -> list[tuple[str, str]]:
     return sorted(named, key=lambda pair: order.index(pair[0]))
 
 
-def _pictures(root: str, inside: str, other: Counter[str]) -> Iterator[str]:
-    """Pictures of a folder and of those below it, in order; what else is there is counted in `other`."""
+def _below(root: str, inside: str, other: Counter[str], files: Files) -> Iterator[str]:
+    """Files of a folder and of those below it, in order; what else is there is counted in `other`."""
     waiting = [inside]
     while waiting:
         below = waiting.pop()
         with _listed(os.path.join(root, below)) as entries:
             here = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
         for entry in here:
-            if is_picture(entry.name) and entry.is_file() and _is_utf8(entry.name):
+            if files.holds(entry.name) and entry.is_file() and _is_utf8(entry.name):
                 yield f"{below}/{entry.name}" if below else entry.name
             elif not entry.is_dir():
-                other[_suffix(entry.name) if not is_picture(entry.name) else "with an unreadable name"] += 1
+                other[_suffix(entry.name, files) if not files.holds(entry.name) else "with an unreadable name"] += 1
         folders = [e for e in reversed(here) if e.is_dir(follow_symlinks=False)]  # a link may lead to a folder above
         waiting += [os.path.join(below, e.name) for e in folders if e.name not in _LITTER]
 
 
-def _strays(other: Counter[str]) -> Iterator[str]:
-    loose = other.pop("a picture", 0)
+def _strays(other: Counter[str], files: Files) -> Iterator[str]:
+    loose = other.pop(_LOOSE, 0)
     if loose:
-        yield f"{counted(loose, 'picture')} in no class folder {'is' if loose == 1 else 'are'} left out"
+        yield f"{counted(loose, files.one)} in no class folder {'is' if loose == 1 else 'are'} left out"
     if n := sum(other.values()):
         kinds = ", ".join(f"{k} {kind or 'without suffix'}" for kind, k in other.most_common(3))
-        yield f"{counted(n, 'file')} that {'is' if n == 1 else 'are'} no picture by name {'is' if n == 1 else 'are'} left out ({kinds})"
+        yield f"{counted(n, 'file')} that {'is' if n == 1 else 'are'} no {files.one} by name {'is' if n == 1 else 'are'} left out ({kinds})"
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f", and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
 
 
-def _check(folder: Path, found: Sequence[tuple[str, str, str]], top: Sequence[str]) -> None:
+def _check(folder: Path, found: Sequence[tuple[str, str, str]], top: Sequence[str], files: Files) -> None:
     expected = f"expected one folder for each class, such as {folder / 'cat'} and {folder / 'dog'}"
     if not found:
         here = _files(str(folder))
         tables = [name for name in here if any(part in FORMATS for part in Path(name).suffixes)]
-        loose = sum(map(is_picture, here))
+        loose = sum(map(files.holds, here))
         what = (
-            f"{counted(loose, 'picture')} but no folders of classes" if loose else "no pictures in folders of classes"
+            f"{counted(loose, files.one)} but no folders of classes"
+            if loose
+            else f"no {files.many} in folders of classes"
         )
         more = f"; it holds {_some(tables)}: give one of those" if tables else ""
         raise DataError(f"{folder} is a folder with {what}; {expected}{more}")
@@ -185,12 +207,12 @@ def _check(folder: Path, found: Sequence[tuple[str, str, str]], top: Sequence[st
         only = f"only {next(iter(train))!r}" if train else "no class"
         deeper = f"; should it be {folder / top[0]}?" if len(top) == 1 else ""
         raise DataError(
-            f"{folder} has {only} with training pictures, so there is nothing to tell apart; {expected}{deeper}"
+            f"{folder} has {only} with training {files.many}, so there is nothing to tell apart; {expected}{deeper}"
         )
     unknown = sorted({label for _, label, _ in found} - train)
     if unknown:
         raise DataError(
-            f"{folder}: the class {_some(unknown)} has no training pictures; add some to its train folder, or remove it elsewhere"
+            f"{folder}: the class {_some(unknown)} has no training {files.many}; add some to its train folder, or remove it elsewhere"
         )
 
 
@@ -200,38 +222,57 @@ def look_folder(folder: Path, progress: Progress | None = None) -> Look:
     Each picture is decoded once: what cannot be read is left out, with a warning.
 
     Raises:
-        DataError: as `list_folder`, or more than a fifth of the pictures, or a whole class of them, cannot be read.
+        DataError: as `list_folder`, or as `kept`.
     """
     listing = list_folder(folder)
     if not _is_utf8(listing.root):
         raise DataError(f"the path {os.fsencode(listing.root)!r} is not UTF-8; rename its folders")
     reasons, notes = inspect([f"{listing.root}/{path}" for path in listing.paths], progress)
+    return kept(folder, listing, reasons, notes, "image", PICTURES)
+
+
+def kept(
+    folder: Path,
+    listing: Listing,
+    reasons: Sequence[str],
+    notes: Sequence[str],
+    kind: Literal["image", "audio", "series"],
+    files: Files,
+    cells: pl.Series | None = None,
+) -> Look:
+    """What is left of a folder without the files that cannot be read.
+
+    Args:
+        reasons: why each file cannot be read; empty where it can. notes: sentences on the others.
+        kind: of the first column, which has its name. cells: of it, of the good files; None for their paths.
+
+    Raises:
+        DataError: more than a fifth of the files, or a whole class of them, cannot be read.
+    """
     bad = [i for i, reason in enumerate(reasons) if reason]
     warnings = [*listing.warnings, *notes]
     if bad:
         named = [(listing.paths[i], reasons[i]) for i in bad]
-        warnings.insert(0, left_out(named, len(reasons)))
-        refuse_bad(str(folder), named, len(reasons))
+        warnings.insert(0, left_out(named, len(reasons), files.one))
+        refuse_bad(str(folder), named, len(reasons), files.one)
     good = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
     train = [listing.parts is None or listing.parts[i] == "train" for i in range(len(reasons))]
     lost = {listing.labels[i] for i in bad if train[i]} - {listing.labels[i] for i in good if train[i]}
     if lost:
-        raise DataError(f"{folder}: no training picture of {_some(sorted(lost))} can be read; {warnings[0]}")
-    columns = {
-        "image": [f"{listing.root}/{listing.paths[i]}" for i in good],
-        "label": [listing.labels[i] for i in good],
-    }
+        raise DataError(f"{folder}: no training {files.one} of {_some(sorted(lost))} can be read; {warnings[0]}")
+    if cells is None:
+        cells = pl.Series([f"{listing.root}/{listing.paths[i]}" for i in good], dtype=pl.String)
+    labels = pl.Series("label", [listing.labels[i] for i in good], dtype=pl.String)
+    columns = [cells.alias(kind), labels.cast(pl.Categorical)]  # classes, even where their names are numbers
     if listing.parts:
-        columns["split"] = [listing.parts[i] for i in good]
-    frame = pl.DataFrame(columns, schema_overrides=dict.fromkeys(columns, pl.String))
-    frame = frame.with_columns(pl.col("label").cast(pl.Categorical))  # classes, even where their names are numbers
+        columns.append(pl.Series("split", [listing.parts[i] for i in good], dtype=pl.String))
     return Look(
-        frame,
+        pl.DataFrame(columns),
         tuple(warnings),
-        "folder of pictures",
+        f"folder of {files.many}",
         target="label",
         split_column="split" if listing.parts else None,
-        kinds={"image": "image"},
+        kinds={kind: kind},
         kept=good if bad else None,
     )
 
@@ -251,15 +292,15 @@ def inspect(paths: Sequence[str], progress: Progress | None = None) -> tuple[lis
     return [reason for reason, _ in seen], notes
 
 
-def refuse_bad(name: str, bad: Sequence[tuple[str, str]], total: int) -> None:
-    """Refuse data of which too many pictures cannot be read.
+def refuse_bad(name: str, bad: Sequence[tuple[str, str]], total: int, one: str = "picture") -> None:
+    """Refuse data of which too many pictures (or what `one` calls them) cannot be read.
 
     Raises:
         DataError: more than a fifth.
     """
     if len(bad) > MAX_BAD * total:
         raise DataError(
-            f"{name}: {left_out(bad, total)}; that is more than a fifth, so is this the right data? Mend or remove them"
+            f"{name}: {left_out(bad, total, one)}; that is more than a fifth, so is this the right data? Mend or remove them"
         )
 
 
@@ -269,12 +310,16 @@ def pictures_below(path: Path) -> list[str]:
     Raises:
         DataError: there is none.
     """
+    return files_below(path, PICTURES, "cat.jpg")
+
+
+def files_below(path: Path, files: Files, example: str) -> list[str]:
+    """The same of files of any kind."""
     if path.is_file():
         return [path.name]
     other: Counter[str] = Counter()
-    found = list(_pictures(os.path.abspath(path), "", other))
+    found = list(_below(os.path.abspath(path), "", other, files))
     if not found:
-        raise DataError(
-            f"{path} holds no pictures ({', '.join(_strays(other)) or 'it is empty'}); expected files such as cat.jpg"
-        )
+        what = ", ".join(_strays(other, files)) or "it is empty"
+        raise DataError(f"{path} holds no {files.many} ({what}); expected files such as {example}")
     return found

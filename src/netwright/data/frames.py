@@ -15,6 +15,8 @@ import polars as pl
 from netwright.core.errors import DataError, UsageError
 from netwright.data.arrays import column_of, holds_pixels
 from netwright.data.cells import counted
+from netwright.data.kinds import kind_of_cells
+from netwright.data.series import as_series, column_of_series
 
 
 def from_any(x: Any, y: Any = None) -> pl.DataFrame:
@@ -59,13 +61,16 @@ def settled(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """Plain columns only: NaN becomes null, decimals become floats, categories become strings; and warnings.
 
     Raises:
-        DataError: a column of lists, structs or bytes.
+        DataError: a column of structs or bytes, or of lists that are no series of numbers.
     """
     columns, warnings = [], []
     for column in frame.iter_columns():
         kind = column.dtype
-        if holds_pixels(kind):
+        if holds_pixels(kind) or kind_of_cells(column):
             columns.append(column)
+            continue
+        if (series := as_series(column)) is not None:
+            columns.append(series)
             continue
         if kind.is_nested() or kind == pl.Binary:
             what = {pl.List: "lists", pl.Array: "arrays", pl.Struct: "objects"}.get(type(kind), "bytes")
@@ -211,6 +216,8 @@ def _from_narwhals(series: Any, name: str) -> pl.Series:
 
 def _mixed(name: str, cells: list[Any]) -> pl.Series:
     """A column of Python objects: one type where all cells agree, else strings."""
+    if cells and all(isinstance(c, np.ndarray) and c.ndim in (1, 2) and c.dtype.kind in "biuf" for c in cells):
+        return column_of_series(cells, name)
     cells = [None if _is_missing(c) else c.item() if isinstance(c, np.generic) else c for c in cells]
     kinds = {type(c) for c in cells if c is not None}
     for nested in kinds & {list, dict, tuple, set, np.ndarray, pl.Series}:

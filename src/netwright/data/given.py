@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,12 +16,14 @@ from sklearn.utils.validation import validate_data
 
 from netwright.core.errors import UsageError
 from netwright.core.spec import ImageField, InputSpec, TextField
+from netwright.data.alone import Alone, column_of_kind, unequal
 from netwright.data.arrays import column_of, holds_pixels
 from netwright.data.frames import from_any
 
-What = Literal["texts", "images", "rows of a table"]
-_NEVER = {"texts", "images"}
-"""What is never taken one for the other; a column of a table may come alone."""
+What = Literal["texts", "images", "series", "sounds", "rows of a table"]
+_WHAT: Mapping[str, What] = {"text": "texts", "image": "images", "series": "series", "audio": "sounds"}
+"""Name of a column that came alone -> what it holds. One is never taken for another; a column of a table may come alone."""
+_KIND: Mapping[str, Alone] = {"series": "series", "sounds": "audio"}
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,20 @@ class Given:
     plain: bool = False
 
 
-def rows_given(estimator: BaseEstimator, x: Any) -> Given:
-    """The X of `fit`; sets what scikit-learn expects of a fitted estimator (`n_features_in_`, `feature_names_in_`)."""
+def rows_given(estimator: BaseEstimator, x: Any, kind: Alone | None = None) -> Given:
+    """The X of `fit`; sets what scikit-learn expects of a fitted estimator (`n_features_in_`, `feature_names_in_`).
+
+    Args:
+        kind: what X holds where its shape does not say it; see `data.alone.column_of_kind`.
+    """
     x = from_any(x) if type(x) is dict else x
-    column = _column_of(x)
+    column = _column_of(x, kind)
     if column is None:
         return _table(estimator, x, reset=True)
     estimator.n_features_in_ = 1
     if hasattr(estimator, "feature_names_in_"):
         del estimator.feature_names_in_
-    return Given(column.to_frame(), "texts" if column.name == "text" else "images")
+    return Given(column.to_frame(), _WHAT[column.name])
 
 
 def rows_again(estimator: BaseEstimator, x: Any, spec: InputSpec, what: What, columns: Sequence[str]) -> pl.DataFrame:
@@ -62,11 +68,15 @@ def rows_again(estimator: BaseEstimator, x: Any, spec: InputSpec, what: What, co
         ValueError: a table with other columns.
     """
     x = from_any(x) if type(x) is dict else x
-    column = _column_of(x)
-    came: What = "rows of a table" if column is None else "texts" if column.name == "text" else "images"
+    column = _column_of(x, _KIND.get(what))
+    came: What = "rows of a table" if column is None else _WHAT[column.name]
     if came == what == "rows of a table":
         frame = _table(estimator, x, reset=False).frame
-    elif len(columns) == 1 and (column is not None or nw.dependencies.is_into_dataframe(x)) and {came, what} != _NEVER:
+    elif (
+        len(columns) == 1
+        and (column is not None or nw.dependencies.is_into_dataframe(x))
+        and (came == what or "rows of a table" in (came, what))
+    ):
         frame = from_any(x) if column is None else column.to_frame()
     else:
         raise UsageError(f"X holds {came}, but {type(estimator).__name__} was fitted on {what}; pass {what} again")
@@ -79,9 +89,11 @@ def rows_again(estimator: BaseEstimator, x: Any, spec: InputSpec, what: What, co
     return frame
 
 
-def _column_of(x: Any) -> pl.Series | None:
-    """Texts or images as a column; None for a table."""
-    return None if nw.dependencies.is_into_dataframe(x) else column_of(x)
+def _column_of(x: Any, kind: Alone | None = None) -> pl.Series | None:
+    """Texts, images, series or sounds as a column; None for a table."""
+    if nw.dependencies.is_into_dataframe(x):
+        return None
+    return column_of_kind(x, kind) if kind or unequal(x) else column_of(x)
 
 
 def _table(estimator: BaseEstimator, x: Any, *, reset: bool) -> Given:

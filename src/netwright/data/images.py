@@ -253,8 +253,8 @@ def hash_files(column: pl.Series, digest: hashlib.blake2b) -> None:
         digest.update(piece)
 
 
-def left_out(bad: Sequence[tuple[str, str]], total: int) -> str:
-    """The sentence on pictures that cannot be read.
+def left_out(bad: Sequence[tuple[str, str]], total: int, one: str = "picture") -> str:
+    """The sentence on pictures, or what `one` calls them, that cannot be read.
 
     Args:
         bad: name and reason of each. total: pictures, these included.
@@ -264,7 +264,7 @@ def left_out(bad: Sequence[tuple[str, str]], total: int) -> str:
     """
     shown = ", ".join(f"{name} ({reason})" for name, reason in bad[:4])
     more = f", and {len(bad) - 4:,} more" if len(bad) > 4 else ""
-    return f"{len(bad):,} of {counted(total, 'picture')} cannot be read and {'is' if len(bad) == 1 else 'are'} left out: {shown}{more}"
+    return f"{len(bad):,} of {counted(total, one)} cannot be read and {'is' if len(bad) == 1 else 'are'} left out: {shown}{more}"
 
 
 def to_png(pixels: np.ndarray, low: float = 0.0, high: float = 255.0) -> str:

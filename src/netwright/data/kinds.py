@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import polars as pl
 
 from netwright.core.spec import WholeField
+from netwright.data.audio import AUDIO
 from netwright.data.kind import Kind
 from netwright.data.series import SERIES
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (SERIES,)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (SERIES, AUDIO)}
 
 
 def kind_of_field(field: WholeField) -> Kind:

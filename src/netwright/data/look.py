@@ -23,6 +23,7 @@ class Look:
         target, split_column: columns that the data name by themselves, as images do; None where the user must.
         kinds: of columns whose kind is certain.
         kept: numbers of the frame's rows in the file where rows were left out (bad pictures); None where none was.
+        labels: names of the channels of series, where the data name them.
     """
 
     frame: pl.DataFrame
@@ -32,3 +33,4 @@ class Look:
     split_column: str | None = None
     kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
     kept: np.ndarray | None = None
+    labels: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from netwright.data.cells import counted
 from netwright.data.frames import from_any
 from netwright.data.infer import SPLIT_NAMES
 from netwright.data.look import Look
+from netwright.data.npz_series import holds_series, prefixed, series_of_arrays, used_with
 
 Role = Literal["x", "y"]
 ROLES: Mapping[str, Role] = {
@@ -32,7 +33,7 @@ def role_of(name: str) -> tuple[Role, str] | None:
     >>> role_of("x_train"), role_of("val_labels"), role_of("Images"), role_of("mean")
     (('x', 'train'), ('y', 'valid'), ('x', ''), None)
     """
-    words = name.lower().replace("-", "_").split("_")
+    words = name.rpartition("__")[2].lower().replace("-", "_").split("_")
     roles = {ROLES[w] for w in words if w in ROLES}
     parts = {SPLIT_NAMES[w] for w in words if w in SPLIT_NAMES}
     if len(roles) != 1 or len(parts) > 1 or not all(w in ROLES or w in SPLIT_NAMES for w in words):
@@ -40,14 +41,21 @@ def role_of(name: str) -> tuple[Role, str] | None:
     return roles.pop(), next(iter(parts), "")
 
 
-def look_npz(path: Path, limit: int) -> Look:
-    """Read images (arrays of three or four dimensions) or rows of numbers (two), with their labels and their split.
+def look_npz(path: Path, limit: int, series: Collection[str] = ()) -> Look:
+    """Read images (arrays of three or four dimensions), rows of numbers (two) or series, with their labels and their split.
+
+    Args:
+        series: what the column of series is to be called where the arrays are series; else see `npz_series.holds_series`.
 
     Raises:
         DataError: arrays are missing, or their lengths, shapes or types do not go together.
     """
     with Archive(path) as archive:
+        named = bool(prefixed(archive))
         parts, unused = _parts(archive)
+        examples = [x for x, _ in parts.values()]
+        if holds_series(archive, examples, bool(series) or named):
+            return _series(archive, parts, unused, limit, next(iter(series), "series"))
         used = [array for pair in parts.values() for array in pair]
         archive.check(used, limit)
         _check_shapes(path, parts)
@@ -73,6 +81,29 @@ def look_npz(path: Path, limit: int) -> Look:
     if split := "" not in parts:
         columns.append(pl.Series("split", [part for part, (a, _) in parts.items() for _ in range(a.shape[0])]))
     return Look(pl.DataFrame(columns), tuple(warnings), "NumPy arrays", "label", "split" if split else None, kinds)
+
+
+def _series(
+    archive: Archive, parts: Mapping[str, tuple[Stored, Stored]], unused: list[str], limit: int, name: str
+) -> Look:
+    """Series of an archive as a frame of a column for them, label, and split where there are parts."""
+    examples, labels = [x for x, _ in parts.values()], [y for _, y in parts.values()]
+    beside = used_with(archive, examples)
+    archive.check([*examples, *labels, *beside.values()], limit)
+    column, counts, notes = series_of_arrays(archive, examples, name)
+    y = [_labels(archive.path, array.name, archive.read(array)) for array in labels]
+    for n, found, array in zip(counts, y, examples, strict=True):
+        if n != len(found):
+            raise DataError(
+                f"{archive.path}: {array.name} has {n:,} series but {len(found):,} labels; they must be equally many"
+            )
+    columns = [column, _classes(np.concatenate(y))]
+    if split := "" not in parts:
+        columns.append(pl.Series("split", [part for part, n in zip(parts, counts, strict=True) for _ in range(n)]))
+    if left := [n for n in unused if n not in beside]:
+        notes.insert(0, f"arrays that are not used: {', '.join(left[:8])}")
+    told: dict[str, ColumnKind] = {name: "series"}
+    return Look(pl.DataFrame(columns), tuple(notes), "NumPy arrays", "label", "split" if split else None, told)
 
 
 def _parts(archive: Archive) -> tuple[dict[str, tuple[Stored, Stored]], list[str]]:

@@ -13,21 +13,27 @@ from netwright.core.errors import DataError
 from netwright.data.beside import with_pictures
 from netwright.data.cells import counted, typed
 from netwright.data.delimited import DELIMITERS, read_delimited
-from netwright.data.folder import Progress, look_folder
+from netwright.data.folder import Progress
 from netwright.data.frames import from_any, settled
 from netwright.data.look import Look
 from netwright.data.npz import look_npz
 from netwright.data.parquet import ParquetTable, parquet_files
 from netwright.data.raw import MAX_BYTES, check_path, format_of, read_text
+from netwright.data.sequence_folders import look_files
 
 __all__ = ["Look", "from_any", "look", "read_table"]
 
 
 def look(
-    path: str | Path, *, limit: int = MAX_BYTES, images: Collection[str] = (), progress: Progress | None = None
+    path: str | Path,
+    *,
+    limit: int = MAX_BYTES,
+    images: Collection[str] = (),
+    series: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> Look:
     """Read CSV, TSV, JSON lines (each also .gz or .zst), Parquet (a file, or a folder of them), NumPy arrays (.npz), or a folder
-    of pictures.
+    of pictures, of sounds, or of series (a table a file).
 
     Files are told apart by suffix. In delimited text a column becomes a number where every cell is one or is missing
     (`cells.typed`); a column with leading zeros stays text. Parquet and JSON lines keep the types that they state. A column that
@@ -36,8 +42,9 @@ def look(
     Args:
         path: the file or folder.
         limit: the most bytes, decompressed, that are read.
-        images: columns of a table that must name picture files.
-        progress: told how many pictures were looked at.
+        images: columns of a table that must name picture files. series: names that are given to arrays of an .npz which are series,
+            though their shape could be that of a table or of images.
+        progress: told how many files were looked at.
 
     Raises:
         DataError: it is missing, not a table, damaged, not UTF-8, ragged, without rows, nested, or too large; or its pictures are
@@ -46,11 +53,15 @@ def look(
     """
     path = Path(path)
     if os.path.isdir(path) and not parquet_files(path):
-        return look_folder(path, progress)
+        return look_files(path, progress)
     form = "parquet" if os.path.isdir(path) else format_of(path) if path.suffix or path.is_file() else ""
     if form != "parquet":
         check_path(path, limit)
-    return look_npz(path, limit) if form == "npz" else with_pictures(_table(path, form, limit), path, images, progress)
+    return (
+        look_npz(path, limit, series)
+        if form == "npz"
+        else with_pictures(_table(path, form, limit), path, images, progress)
+    )
 
 
 def _table(path: Path, form: str, limit: int) -> Look:

@@ -61,6 +61,37 @@ def is_series(column: pl.Series) -> bool:
     return isinstance(inner, pl.Array) and len(inner.shape) == 1 and inner.inner.is_numeric()
 
 
+def gaps_in(column: pl.Series) -> list[str]:
+    """The sentence on missing values of a column of series; none where there are none."""
+    rows = series_of(column)
+    gaps = np.array([int((~np.isfinite(row)).sum()) for row in rows])
+    if not gaps.any():
+        return []
+    share = gaps.sum() / sum(row.size for row in rows)
+    return [
+        f"column {column.name!r}: {share:.2%} of the values, in {int((gaps > 0).sum()):,} of {counted(len(rows), 'series')}, are missing; "
+        "they are filled linearly in time, level at the ends"
+    ]
+
+
+def as_series(column: pl.Series) -> pl.Series | None:
+    """A column of lists of numbers as series of one channel, of lists of lists of numbers as series of several; None for others.
+
+    >>> as_series(pl.Series("v", [[1, 2], [3]])).dtype
+    List(Array(Float32, shape=(1,)))
+    """
+    inner = column.dtype.inner if isinstance(column.dtype, pl.List) else None
+    if inner is None or column.null_count():
+        return None
+    if inner.is_numeric():
+        return column_of_series([cell.cast(pl.Float32).to_numpy() for cell in column], column.name)
+    if isinstance(inner, pl.List) and inner.inner.is_numeric():
+        sizes = column.explode().list.len().unique()
+        if len(sizes) == 1 and sizes[0]:
+            return column_of_series([np.array(cell.to_list(), dtype=np.float32) for cell in column], column.name)
+    return None
+
+
 def fit_series(column: pl.Series) -> SeriesField:
     """Lengths, range and spread of a column, from training rows only."""
     rows = series_of(column)

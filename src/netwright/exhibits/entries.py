@@ -80,6 +80,18 @@ _CONVOLUTION: list[Entry] = [
         "Zhang, Zhao and LeCun (2015)",
         "netwright.exhibits.char_cnn:exhibit",
     ),
+    Entry(
+        "series-kernels",
+        "kernels, random and learned, find a shape wherever it stands in a series",
+        "Waibel et al. (1989); Dempster, Petitjean and Webb (2020)",
+        "netwright.exhibits.series_kernels:exhibit",
+    ),
+    Entry(
+        "spoken-digits",
+        "sounds as pictures of their frequencies, and a speaker who was never heard",
+        "Davis and Mermelstein (1980); Park et al. (2019)",
+        "netwright.exhibits.spoken_digits:exhibit",
+    ),
 ]
 _ATTENTION: list[Entry] = [
     Entry(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from netwright.core.errors import UsageError
-from netwright.core.spec import InputSpec, TargetSpec
+from netwright.core.spec import AudioField, InputSpec, SeriesField, TargetSpec
 from netwright.recipes.entries import RECIPES
 from netwright.recipes.recipe import Recipe
 from netwright.train.settings import Training
@@ -68,6 +68,38 @@ def _text(name: str, loss: str, width: int, buckets: int, epochs: int) -> Recipe
     return Recipe(name=name, template="ngram-bag", options=options, loss=loss, training=training)
 
 
+def series_classifier(*, width: int = 16, depth: int = 3, epochs: int = 100) -> Recipe:
+    """Classes of series."""
+    return _series("series-classifier", "cross-entropy", width, depth, epochs)
+
+
+def series_regressor(*, width: int = 16, depth: int = 3, epochs: int = 100) -> Recipe:
+    """A number from a series."""
+    return _series("series-regressor", "squared-error", width, depth, epochs)
+
+
+def _series(name: str, loss: str, width: int, depth: int, epochs: int) -> Recipe:
+    options = {"width": width, "depth": depth}
+    training = Training(epochs=epochs, batch_size=64, learning_rate=3e-3)
+    return Recipe(name=name, template="series-resnet", options=options, loss=loss, training=training)
+
+
+def audio_classifier(*, width: int = 16, depth: int = 1, epochs: int = 30) -> Recipe:
+    """Classes of sounds."""
+    return _audio("audio-classifier", "cross-entropy", width, depth, epochs)
+
+
+def audio_regressor(*, width: int = 16, depth: int = 1, epochs: int = 30) -> Recipe:
+    """A number from a sound."""
+    return _audio("audio-regressor", "squared-error", width, depth, epochs)
+
+
+def _audio(name: str, loss: str, width: int, depth: int, epochs: int) -> Recipe:
+    options = {"width": width, "depth": depth}
+    training = Training(epochs=epochs, batch_size=64, learning_rate=3e-3)
+    return Recipe(name=name, template="audio-conv", options=options, loss=loss, training=training)
+
+
 def _text_size(target: TargetSpec, n_train: int) -> dict[str, int]:
     """About 32 buckets of n-grams a training row; vectors wide enough that those of two levels can tell the classes apart.
 
@@ -89,9 +121,12 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
     if not fitting:
         raise UsageError(f"no recipe fits {spec.kind!r} inputs with the task {target.task!r}")
     batch_size = 2 ** max(4, min(9, int(math.log2(2 * math.sqrt(max(n_train, 1))))))
-    if spec.kind in ("image", "text"):
+    if spec.kind in ("series", "audio"):
+        recipe: Recipe = fitting[0].load()()
+        recipe = recipe.with_training(batch_size=min(batch_size, recipe.training.batch_size))
+    elif spec.kind in ("image", "text"):
         size = _text_size(target, n_train) if spec.kind == "text" else {}
-        recipe: Recipe = fitting[0].load()(**size)
+        recipe = fitting[0].load()(**size)
         few = (
             max(batch_size // 2, 8) if spec.kind == "text" else batch_size
         )  # a few hundred steps learn a text by heart
@@ -131,4 +166,15 @@ def _inputs(spec: InputSpec) -> str:
     parts += [f"{len(spec.categories)} categories"] * bool(spec.categories)
     parts += images
     parts += [f"texts of up to {f.n_words} words ({f.cut_words:.1%} have more)" for f in spec.texts]
+    parts += [_of_series(f) for f in spec.wholes if isinstance(f, SeriesField)]
+    parts += [_of_sounds(f) for f in spec.wholes if isinstance(f, AudioField)]
     return " and ".join(parts) or "vectors"
+
+
+def _of_series(field: SeriesField) -> str:
+    span = f"{field.n_steps:,}" if field.shortest == field.n_steps else f"{field.shortest:,} to {field.n_steps:,}"
+    return f"series of {span} steps" + (f" in {field.channels} channels" if field.channels > 1 else "")
+
+
+def _of_sounds(field: AudioField) -> str:
+    return f"sounds of up to {field.n_steps / field.rate:.2g} s at {field.rate:,} samples a second"

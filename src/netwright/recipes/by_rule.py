@@ -16,8 +16,8 @@ from netwright.train.weights import DECOUPLED
 
 STEPS = 2000
 """Steps that a designed training takes where there are few rows; many rows take at least the fewest passes of their kind."""
-PASSES: Mapping[str, tuple[int, int]] = {"image": (5, 60), "text": (10, 40)}
-"""Fewest and most passes over the training rows where there are images, else where there are texts; else `TABLE_PASSES`."""
+PASSES: Mapping[str, tuple[int, int]] = {"image": (5, 60), "text": (10, 40), "series": (10, 500), "audio": (10, 60)}
+"""Fewest and most passes over the training rows, by kind of rows; images come before texts in a table. Else `TABLE_PASSES`."""
 TABLE_PASSES = (20, 100)
 USUAL_PIXELS = 32 * 32
 """Of larger images a step costs more, and fewer are taken."""
@@ -81,6 +81,7 @@ def passes(spec: InputSpec, steps: int) -> int:
     >>> passes(image, 400), passes(image, 10), passes(InputSpec(fields=(NumberField(name="age"),)), 400)
     (5, 60, 20)
     """
-    fewest, most = PASSES["image"] if spec.images else PASSES["text"] if spec.texts else TABLE_PASSES
+    kind = "image" if spec.images else "text" if spec.texts else spec.kind
+    fewest, most = PASSES.get(kind, TABLE_PASSES)
     pixels = max([f.height * f.width for f in spec.images], default=USUAL_PIXELS)
     return int(np.clip(STEPS * min(1.0, USUAL_PIXELS / pixels) // steps, fewest, most))

@@ -9,11 +9,15 @@ from typing import Literal
 from torch import Tensor, nn
 
 from netwright.core.errors import UsageError
-from netwright.core.spec import FIRST_ID, InputSpec, TargetSpec, VectorField
+from netwright.core.spec import FIRST_ID, AudioField, InputSpec, SeriesField, TargetSpec, VectorField
+from netwright.data.audio_front import AudioFront
 from netwright.data.batch import Inputs
 from netwright.data.fronts import ImageVector, JoinedFront, PixelFront, TableFront, TextVector, VectorFront
+from netwright.data.sequences import SequenceVector, SeriesFront
+from netwright.nn.audio import AudioConvNet
 from netwright.nn.convnet import ResidualConvNet
 from netwright.nn.residual import ResidualMLP
+from netwright.nn.series import ResidualSeriesNet
 from netwright.nn.text import NgramBag, TokenConv
 
 TEXT_DIM, TEXT_BUCKETS = 16, 1 << 16
@@ -77,6 +81,19 @@ def _images(spec: InputSpec, *, width: int, depth: int, dropout: float = 0.0, **
     ]
 
 
+def _sequences(spec: InputSpec, *, width: int, noise: float = 0.0) -> list[nn.Module]:
+    """A small convolutional trunk for each field of series and of sounds."""
+    parts: list[nn.Module] = []
+    for field in spec.wholes:
+        if isinstance(field, SeriesField):
+            trunk = ResidualSeriesNet(field.channels, field.n_steps, width=width, depth=2)
+            parts.append(SequenceVector(SeriesFront(field, noise=noise), trunk))
+        elif isinstance(field, AudioField):
+            front = AudioFront(field)
+            parts.append(SequenceVector(front, AudioConvNet(front.n_out, width=width // 2, pool="mean")))
+    return parts
+
+
 def joined(parts: list[nn.Module]) -> nn.Module:
     """One front of all parts; a part that is alone stays as it is."""
     return parts[0] if len(parts) == 1 else JoinedFront(parts)
@@ -97,8 +114,8 @@ def residual_mlp(
 ) -> nn.Module:
     """Piecewise-linear embeddings of numbers, embeddings of categories, residual perceptron.
 
-    A column of text among them comes in as the sum of its hashed n-grams of words and characters, one of images through a
-    small convolutional trunk, so that all columns go through one network.
+    A column of text among them comes in as the sum of its hashed n-grams of words and characters, one of images, of series or of
+    sounds through a small convolutional trunk, so that all columns go through one network.
 
     Args:
         spec: the inputs. target: the target.
@@ -114,7 +131,8 @@ def residual_mlp(
     table = table_fronts(spec, number_dim=number_dim, category_dim=category_dim, noise=noise)
     texts = _bags(spec, TEXT_DIM, buckets=TEXT_BUCKETS)
     images = _images(spec, width=16, depth=1, noise=noise)
-    front = joined([*table, *texts, *images])
+    sequences = _sequences(spec, width=16, noise=noise)
+    front = joined([*table, *texts, *images, *sequences])
     n_in = int(front.n_out)  # type: ignore[arg-type]
     body = ResidualMLP(n_in, n_out or target.n_out, width=width, depth=depth, dropout=dropout, act=activation)
     return Fronted(front, body)

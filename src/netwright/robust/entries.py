@@ -7,19 +7,19 @@ ATTACKS = Gallery(
     [
         Entry(
             "fgsm",
-            "one signed gradient step on all numbers, or on all pixels, at once",
+            "one signed gradient step on all numbers, pixels or samples at once",
             "Goodfellow, Shlens and Szegedy (2015), Explaining and Harnessing Adversarial Examples",
             "netwright.robust.probes:fgsm",
             needs=("model", "data"),
-            kinds=("table", "vector", "image"),
+            kinds=("table", "vector", "image", "series", "audio"),
         ),
         Entry(
             "pgd",
-            "projected gradient steps with restarts on all numbers, or on all pixels, at once",
+            "projected gradient steps with restarts on all numbers, pixels or samples at once",
             "Madry et al. (2018), Towards Deep Learning Models Resistant to Adversarial Attacks",
             "netwright.robust.probes:pgd",
             needs=("model", "data"),
-            kinds=("table", "vector", "image"),
+            kinds=("table", "vector", "image", "series", "audio"),
         ),
         Entry(
             "fgsm-l2",

@@ -20,6 +20,8 @@ EPS: dict[tuple[str, Norm], tuple[float, ...]] = {
     ("spreads", "l2"): (0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
     ("grey levels", "linf"): (1, 2, 4, 8, 16, 32),
     ("grey levels", "l2"): (32, 64, 128, 256, 512, 1024),
+    ("steps of 16 bits", "linf"): (1, 4, 16, 64, 256, 1024),
+    ("steps of 16 bits", "l2"): (64, 256, 1024, 4096, 16384, 65536),
 }
 """Sizes of change by unit and norm."""
 JUDGED_EPS: dict[tuple[str, Norm], float] = {
@@ -27,8 +29,11 @@ JUDGED_EPS: dict[tuple[str, Norm], float] = {
     ("spreads", "l2"): 0.1,
     ("grey levels", "linf"): 8,
     ("grey levels", "l2"): 128,
+    ("steps of 16 bits", "linf"): 64,
+    ("steps of 16 bits", "l2"): 4096,
 }
-"""The size that is judged; for pixels what RobustBench (Croce et al., 2021) measures: 8/255, and 0.5 = 128/255."""
+"""The size that is judged; for pixels what RobustBench (Croce et al., 2021) measures: 8/255, and 0.5 = 128/255; for samples 54 dB
+below full scale, which a quiet room hides."""
 SWAPS = (1, 2, 3)
 JUDGED_SWAPS = 1
 
@@ -49,9 +54,9 @@ def fgsm(
     Args:
         subject: a model and labelled data; the test rows are attacked.
         budget_seconds: decides how many rows are attacked. seed: of the choice of rows and of the noise.
-        eps: sizes of change, in spreads of each column, or in grey levels of 255; None for `EPS`.
+        eps: sizes of change, in spreads of each column, in grey levels of 255, or in steps of 16 bits; None for `EPS`.
         norm: how a change is counted: "linf" by its largest value, "l2" by the Euclidean norm over a row's numbers or an image.
-        on: "numbers" or "pixels"; None for pixels where there are images and no numbers. The others stay as they are.
+        on: "numbers", "pixels" or "samples"; None for the first of them that there is. The others stay as they are.
         rows: how many test rows; None for at most 2,000 that fit the budget.
         immutable: names of fields that may not change.
 
@@ -77,13 +82,13 @@ def pgd(
     """Accuracy, or RMSE, under projected gradient steps on all numbers, or pixels, against the size of change.
 
     Args:
-        steps: gradient steps of a restart; None for 20, of pixels 10. restarts: the first at the row, others at random points;
-            None for 2, of pixels 1. The rest as for `fgsm`.
+        steps: gradient steps of a restart; None for 20 in a table, else 10. restarts: the first at the row, others at random
+            points; None for 2 in a table, else 1. The rest as for `fgsm`.
 
     Source: Madry et al. (2018).
     """
     threats = _by_eps(subject, eps, immutable, norm, on)
-    usual = (10, 1) if threats[0].moved == "pixels" else (20, 2)
+    usual = (20, 2) if subject.need("model").spec.kind in ("table", "vector") else (10, 1)
     steps, restarts = (n if given is None else given for n, given in zip(usual, (steps, restarts), strict=True))
     passes = _count(steps, "steps") * _count(restarts, "restarts")
     core, clock = partial(attacks.pgd, steps=steps, restarts=restarts), (budget_seconds, seed, rows)

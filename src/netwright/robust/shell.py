@@ -158,7 +158,7 @@ def _differs(returned: Inputs, point: Inputs) -> Tensor:
     for name, kept in point.items():
         if name in returned:
             same = torch.isclose(returned[name].detach().double(), kept.double(), rtol=1e-6, atol=1e-9, equal_nan=True)
-            rows |= ~same.flatten(1).all(1)
+            rows |= ~same.reshape(len(same), -1).all(1)
     return rows
 
 

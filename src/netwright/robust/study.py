@@ -24,6 +24,7 @@ from netwright.robust.columns import column_details
 from netwright.robust.goal import ascent, measured
 from netwright.robust.outcome import finding
 from netwright.robust.pictures import picture_details
+from netwright.robust.sequences import sequence_details
 from netwright.robust.shell import curve, held, together
 from netwright.robust.threat import Threat, pick
 from netwright.robust.trial import Trial
@@ -39,7 +40,7 @@ class Plan:
 
     Args:
         entry: of the probe. core: its attack.
-        threats: what is allowed, rising. sizes: what varies over them. unit: "spreads", "grey levels" or "swaps".
+        threats: what is allowed, rising. sizes: what varies over them. unit: of `Threat.unit`, or "swaps".
         reference: the size that is judged.
         gradients, forwards: passes through the network that a row costs at each size.
     """
@@ -87,8 +88,12 @@ def study(plan: Plan, subject: Subject, *, budget_seconds: float, seed: int, row
     judged = results[trial.judged]
     if plan.gradients:
         _about_gradients(trial, judged.threat, x)
-    of_pixels = judged.threat.eps > 0 and judged.threat.moved == "pixels"
-    return finding(trial, (picture_details if of_pixels else column_details)(trial, judged, x))
+    details = column_details
+    if judged.threat.eps > 0 and judged.threat.moved == "pixels":
+        details = picture_details
+    elif judged.threat.eps > 0 and model.spec.kind in ("series", "audio"):
+        details = sequence_details
+    return finding(trial, details(trial, judged, x))
 
 
 def predictable(model: Model, test: Block, index: np.ndarray) -> tuple[np.ndarray, Inputs, Tensor, list[str]]:
@@ -126,7 +131,8 @@ def _obstacle(model: Model, test: Block, threat: Threat) -> str:
     if reason := unfit(model, test):
         return reason
     if threat.eps and not threat.boxes(test.take(torch.arange(1)).x):
-        return "no number may change" if threat.moved == "numbers" else "no image may change"
+        what = {"numbers": "number", "pixels": "image", "samples": "sound"}[threat.moved]
+        return f"no {what} may change"
     if threat.swaps and not any(len(codes) > 1 for codes in threat.choices):
         return "no category may change"
     return ""

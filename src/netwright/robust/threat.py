@@ -4,7 +4,8 @@ a number of category swaps."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -12,12 +13,15 @@ import torch
 from torch import Tensor
 
 from netwright.core.errors import UsageError, unknown
-from netwright.core.spec import ImageField, InputSpec, NumberField, VectorField
+from netwright.core.spec import AudioField, ImageField, InputSpec, NumberField, SeriesField, VectorField
 from netwright.data.batch import Inputs
 from netwright.robust.box import Box, Norm, reached
 
-On = Literal["numbers", "pixels"]
-"""What moves by eps: the numbers of a table or of plain tensors, or the pixels of images. One size has one unit."""
+On = Literal["numbers", "pixels", "samples"]
+"""What moves by eps: the numbers of a table, of series or of plain tensors, the pixels of images, or the samples of sounds. One size
+has one unit."""
+_UNITS: Mapping[On, str] = {"numbers": "spreads", "pixels": "grey levels", "samples": "steps of 16 bits"}
+Floats = VectorField | ImageField | SeriesField | AudioField
 
 
 def pick(x: Inputs, rows: Tensor) -> dict[str, Tensor]:
@@ -31,17 +35,18 @@ class Threat:
 
     Values move by at most eps * scale of their field: under the norm "linf" each of them, under "l2" all values of a tensor
     together (their Euclidean norm). Numbers stay within the range of the training rows widened to the row's own value, pixels
-    within what a pixel can be. Whole numbers and whole pixels stay whole, missing cells stay missing, dates stay fixed unless
-    `dates`. Of the categories of a row at most `swaps` change, each to one seen in training, never to a missing one. Texts stay.
+    within what a pixel can be, samples between -1 and 1; nothing changes behind the end of a series or of a sound. Whole numbers
+    and whole pixels stay whole, missing cells stay missing, dates stay fixed unless `dates`. Of the categories of a row at most
+    `swaps` change, each to one seen in training, never to a missing one. Texts stay.
 
     Args:
         spec: what a row is made of.
-        eps: size of a change, in spreads or in grey levels (`unit`); 0 fixes all numbers and pixels.
+        eps: size of a change, in spreads, grey levels or steps of 16 bits (`unit`); 0 fixes everything that is counted so.
         swaps: how many categories of a row may change.
         immutable: names of fields that may not change.
         dates: whether dates may change too.
         norm: how the size of a change is counted.
-        on: what moves; None for pixels where there are images and no numbers, else numbers.
+        on: what moves; None for numbers where there are any, else pixels where there are images, else samples where there are sounds.
 
     >>> from netwright.core.spec import NumberField
     >>> spec = InputSpec(fields=(NumberField(name="age", kind="integer", low=17, high=90, scale=10.0),))
@@ -75,14 +80,16 @@ class Threat:
         """What moves by eps."""
         fields = self.spec.fields
         has_numbers = any(
-            isinstance(f, NumberField) or (isinstance(f, VectorField) and f.dtype == "float") for f in fields
+            isinstance(f, NumberField | SeriesField) or (isinstance(f, VectorField) and f.dtype == "float")
+            for f in fields
         )
-        return self.on or ("pixels" if self.spec.images and not has_numbers else "numbers")
+        alone: On = "pixels" if self.spec.images else "samples" if any(map(_is_sound, fields)) else "numbers"
+        return self.on or ("numbers" if has_numbers else alone)
 
     @property
     def unit(self) -> str:
         """The unit of `eps`, in the plural."""
-        return "spreads" if self.moved == "numbers" else "grey levels"
+        return _UNITS[self.moved]
 
     @property
     def words(self) -> str:
@@ -101,6 +108,9 @@ class Threat:
         if self.eps and self.moved == "pixels":
             what, norm = ("every pixel", "") if self.norm == "linf" else ("an image", " in Euclidean norm")
             parts.append(f"{what} may move by {self.eps:g} grey level{'s' * (self.eps != 1)} of 255{norm}")
+        elif self.eps and self.moved == "samples":
+            what, norm = ("every sample", "") if self.norm == "linf" else ("a sound", " in Euclidean norm")
+            parts.append(f"{what} may move by {self.eps:g} step{'s' * (self.eps != 1)} of 65,536{norm}")
         elif self.eps and self.norm == "linf":
             parts.append(f"every number may move by {self.eps:g} of its spread")
         elif self.eps:
@@ -114,6 +124,8 @@ class Threat:
             return "categories swapped per row"
         if self.moved == "pixels":
             return f"{'largest change of a pixel' if self.norm == 'linf' else 'Euclidean norm of the change'} (grey levels)"
+        if self.moved == "samples":
+            return f"{'largest change of a sample' if self.norm == 'linf' else 'Euclidean norm of the change'} (steps of 16 bits)"
         return (
             f"{'largest change' if self.norm == 'linf' else 'Euclidean norm of all changes'}, in spreads of each column"
         )
@@ -123,8 +135,9 @@ class Threat:
         """Why the outcome is not judged; empty where it is."""
         return "another category can rightly mean another answer" if self.swaps else ""
 
-    def _is_fixed(self, field: NumberField | VectorField | ImageField) -> bool:
-        if isinstance(field, ImageField) != (self.moved == "pixels"):
+    def _is_fixed(self, field: NumberField | Floats) -> bool:
+        kind: On = "pixels" if isinstance(field, ImageField) else "samples" if _is_sound(field) else "numbers"
+        if kind != self.moved:
             return True
         date = isinstance(field, NumberField) and field.kind == "date" and not self.dates
         discrete = isinstance(field, VectorField) and field.dtype == "int"
@@ -140,12 +153,23 @@ class Threat:
             bottom, top = _column([f.low for f in numbers]), _column([f.high for f in numbers])
             found["numbers"] = self._box(x["numbers"], spread, bottom, top, integers if integers.any() else None)
         for field in self.spec.fields:
-            if isinstance(field, VectorField | ImageField) and self.eps and not self._is_fixed(field):
+            if isinstance(field, SeriesField | AudioField) and self.eps and not self._is_fixed(field):
+                found[field.tensors[0]] = self._sequence_box(field, x)
+            elif isinstance(field, VectorField | ImageField) and self.eps and not self._is_fixed(field):
                 bottom = _scalar(-math.inf if field.low is None else field.low)
                 top = _scalar(math.inf if field.high is None else field.high)
                 whole = torch.tensor(True) if field.dtype == "uint8" else None
                 found[field.name] = self._box(x[field.name], _scalar(field.scale), bottom, top, whole)
         return found
+
+    def _sequence_box(self, field: SeriesField | AudioField, x: Inputs) -> Box:
+        """Of a series each channel counts in its own spread; behind the end nothing moves."""
+        values, lengths = (x[name] for name in field.tensors)
+        is_series = isinstance(field, SeriesField)
+        spread = torch.tensor(field.spread, dtype=torch.float64)[:, None] if is_series else _scalar(field.scale)
+        box = self._box(values, spread, _scalar(field.low), _scalar(field.high), None)
+        there = torch.arange(values.shape[-1]) < lengths.view(-1, *[1] * (values.dim() - 1))
+        return replace(box, low=torch.where(there, box.low, values), high=torch.where(there, box.high, values))
 
     def _box(self, x: Tensor, spread: Tensor, bottom: Tensor, top: Tensor, whole: Tensor | None) -> Box:
         """max(x - eps * spread, min(bottom, x)) ... min(x + eps * spread, max(top, x)), whole numbers rounded inwards, though never past x.
@@ -214,6 +238,14 @@ class Threat:
             if isinstance(field, VectorField | ImageField):
                 change = (point[field.name].double() - x[field.name].double()) / field.scale
                 total = torch.maximum(total, self._size(change))
+            elif isinstance(field, SeriesField | AudioField):
+                name = field.tensors[0]
+                unit = (
+                    torch.tensor(field.spread, dtype=torch.float64)[:, None]
+                    if isinstance(field, SeriesField)
+                    else field.scale
+                )
+                total = torch.maximum(total, self._size((point[name].double() - x[name].double()) / unit))
         return total
 
     def _size(self, change: Tensor) -> Tensor:
@@ -228,6 +260,10 @@ class Threat:
         if not self.spec.categories:
             return torch.zeros(len(next(iter(x.values()))), dtype=torch.int64)
         return (point["codes"] != x["codes"]).sum(1)
+
+
+def _is_sound(field: object) -> bool:
+    return isinstance(field, AudioField)
 
 
 def _column(values: list[float]) -> Tensor:

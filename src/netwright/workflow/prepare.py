@@ -19,6 +19,8 @@ from netwright.data.images import is_images
 from netwright.data.infer import Guess, infer_kinds, infer_task, pick_column
 from netwright.data.kinds import KINDS, kind_of_cells
 from netwright.data.read import Look, look
+from netwright.data.series import gaps_in
+from netwright.data.series_rows import Steps, gather, told
 from netwright.data.split import plan_split
 from netwright.workflow.settings import Settings
 
@@ -35,6 +37,7 @@ class Looked:
         task: of the target. reason: why that task.
         warnings: sentences for the user.
         format: of the file.
+        steps: how rows were gathered to series; None where they were not.
     """
 
     frame: pl.DataFrame
@@ -43,6 +46,7 @@ class Looked:
     reason: str
     warnings: tuple[str, ...]
     format: str
+    steps: Steps | None = None
 
     @property
     def kinds(self) -> dict[str, ColumnKind]:
@@ -51,14 +55,14 @@ class Looked:
 
 
 def read(settings: Settings, listener: Listener | None = None) -> Look:
-    """The data as they stand in their file or folder; the listener is told how many pictures have been looked at."""
+    """The data as they stand in their file or folder; the listener is told how many files have been looked at."""
 
     def progress(done: int, total: int) -> None:
         if listener:
-            listener({"event": "progress", "step": "look", "done": done, "total": total, "text": "pictures"})
+            listener({"event": "progress", "step": "look", "done": done, "total": total, "text": "files"})
 
-    images = [name for name, kind in settings.kinds.items() if kind == "image"]
-    return look(settings.data, images=images, progress=progress)
+    images, series = ([n for n, kind in settings.kinds.items() if kind == asked] for asked in ("image", "series"))
+    return look(settings.data, images=images, series=series, progress=progress)
 
 
 def completed(settings: Settings, seen: Look) -> Settings:
@@ -93,11 +97,15 @@ def look_at(settings: Settings, looked: Look | None = None) -> Looked:
     pick_column(frame, settings.target, "target column")
     for column in (*settings.drop, *filter(None, (settings.group, settings.time, settings.split_column))):
         pick_column(frame, column)
+    steps, warnings = Steps("", labels=looked.labels) if looked.labels else None, looked.warnings
+    if settings.series_by:
+        frame, steps, warnings = _gathered(frame, settings, warnings)
     task, reason = infer_task(frame[settings.target], settings.task)
     roles = {settings.target, settings.split_column, settings.group}
     inputs = frame.drop([c for c in frame.columns if c in roles or c in settings.drop])
-    guesses = infer_kinds(inputs, settings.kinds, target=settings.target)
-    warnings = [*looked.warnings, *(w for guess in guesses.values() for w in guess.warnings)]
+    kinds = {n: kind for n, kind in settings.kinds.items() if steps is None or n not in steps.labels}
+    guesses = infer_kinds(inputs, kinds, target=settings.target)
+    warnings = [*warnings, *(w for guess in guesses.values() for w in guess.warnings)]
     unused = [f"{name} ({guess.kind})" for name, guess in guesses.items() if guess.kind not in USED]
     if unused:
         warnings.append(f"left out: {', '.join(unused)}; use one with --kind NAME=category")
@@ -106,7 +114,21 @@ def look_at(settings: Settings, looked: Look | None = None) -> Looked:
             "no column is left to learn from: every one is the target, dropped, or "
             + ", ".join(sorted({g.kind for g in guesses.values()}))
         )
-    return Looked(frame, guesses, task, reason, tuple(warnings), looked.format)
+    warnings += [w for name, guess in guesses.items() if guess.kind == "series" for w in gaps_in(frame[name])]
+    return Looked(frame, guesses, task, reason, tuple(warnings), looked.format, steps)
+
+
+def _gathered(
+    frame: pl.DataFrame, settings: Settings, warnings: tuple[str, ...]
+) -> tuple[pl.DataFrame, Steps, tuple[str, ...]]:
+    """A frame of series instead of their steps; the key goes, for it is no input, unless it is that of groups."""
+    assert settings.series_by is not None
+    roles = [settings.target, *filter(None, (settings.group, settings.time, settings.split_column))]
+    constant = tuple(dict.fromkeys(c for c in roles if c != settings.series_by))
+    asked = Steps(settings.series_by, settings.series_order or "", constant=constant, ignored=settings.drop)
+    found = gather(frame, asked)
+    frame = found.frame if settings.series_by in roles else found.frame.drop(settings.series_by)
+    return frame, found.steps, (*warnings, *found.warnings)
 
 
 def look_finding(looked: Looked, settings: Settings) -> Finding:
@@ -174,7 +196,7 @@ def split_and_encode(looked: Looked, settings: Settings, split: Mapping[Part, np
         )
         split, how = planned.rows, planned.how
     train = looked.frame[split["train"]]
-    spec = fit_inputs(train, looked.kinds, lemmas=settings.lemmas)
+    spec = told(fit_inputs(train, looked.kinds, lemmas=settings.lemmas), looked.steps)
     target = fit_target(train[settings.target], looked.task)
     name = Path(settings.given).name.split(".")[0]
     frame = looked.frame.drop(settings.split_column) if settings.split_column else looked.frame

@@ -25,6 +25,7 @@ from netwright.data.data import Data
 from netwright.data.encode import encode_target
 from netwright.data.infer import pick_column
 from netwright.data.read import from_any, look
+from netwright.data.series_rows import gathered_again
 from netwright.explain.attention import attends
 from netwright.explain.entries import EXPLANATIONS
 from netwright.losses.metrics import check_metric
@@ -199,7 +200,7 @@ def _labelled(model: Model, data: Any, y: Any) -> Data:
         raise UsageError("a wrapped module needs y beside x")
     if foreign and not isinstance(data, str | Path | pl.DataFrame) and model.spec.kind != "text":
         return Data.from_tensors(model.encode(data), _class_numbers(model, y), model.spec, model.target)
-    frame = look(data).frame if isinstance(data, str | Path) else frame_of(data, model.spec)
+    frame = gathered_again(look(data).frame, model.spec) if isinstance(data, str | Path) else frame_of(data, model.spec)
     if y is None:
         target = encode_target(pick_column(frame, model.target.name, "target column"), model.target)
         frame = frame.drop(model.target.name)

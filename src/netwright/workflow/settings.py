@@ -37,6 +37,7 @@ class Settings(Frozen):
         task: where the guess is not right.
         group: column whose equal values stay in one part. time: column by which the newest rows become the test part.
         split_column: column that names each row's part.
+        series_by: column whose equal values make one series of several rows of the table. series_order: column that orders its steps.
         skip: steps to leave out.
         quick: a small budget, the same steps.
         force: go on after a failed gate.
@@ -59,6 +60,8 @@ class Settings(Frozen):
     group: str | None = None
     time: str | None = None
     split_column: str | None = None
+    series_by: str | None = None
+    series_order: str | None = None
     skip: tuple[str, ...] = ()
     quick: bool = False
     force: bool = False
@@ -85,6 +88,12 @@ class Settings(Frozen):
             raise ValueError("--members averages several starts, --restarts keeps the best of them; give one of both")
         if self.folds and (self.group or self.time):
             raise ValueError("--folds draws rows at random, which --group and --time forbid; leave --folds out")
+        if self.series_order and not self.series_by:
+            raise ValueError(
+                "--series-order orders the steps of series, so --series-by must say which rows make one; give both"
+            )
+        if self.series_by and self.series_by in (*self.drop, self.target, self.series_order):
+            raise ValueError(f"--series-by {self.series_by}: the key can have no other part; name another column")
         if self.target and self.target in self.drop:
             raise ValueError(f"--drop {self.target}: the target cannot be dropped")
         return self

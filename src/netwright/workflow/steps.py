@@ -44,7 +44,7 @@ from netwright.workflow.plans import (
     plan_trials,
 )
 from netwright.workflow.prepare import look_at, look_finding, split_and_encode, split_finding
-from netwright.workflow.probing import ask, complete, fitting, probe
+from netwright.workflow.probing import FAMILIES, ask, complete, fitting, probe
 from netwright.workflow.stages import overparametrise, regularise
 from netwright.workflow.streaming import open_stream, train_on_stream
 from netwright.workflow.tryout import AUGMENTATIONS, choose_augmentation, choose_template
@@ -360,6 +360,11 @@ def _late_probe(job: Job, family: str, step: str) -> list[Finding]:
         job.tell(
             "warning",
             text=f"out of time: the step {step!r} is left out; ask later with: netwright {step} {job.run.folder}",
+        )
+        return []
+    if not fitting(FAMILIES[family], job.subject):
+        job.tell(
+            "note", text=f"the step {step!r} has nothing yet for rows of kind {job.rows.spec.kind}: it is left out"
         )
         return []
     return probe(
