@@ -381,6 +381,17 @@ def test_a_margin_that_is_too_small_stops_with_a_warning() -> None:
     assert net.separable_ and net.n_mistakes_ == 500 <= net.bound_ and len(net.path_) == 21
 
 
+@pytest.mark.parametrize("gap", [1e-6, 1.2e-7])
+def test_classes_that_are_close_far_from_the_origin_are_told_apart(gap: float) -> None:
+    x = np.array([[1e9, 0.0], [1e9 + gap, 0.0]])
+    verdict = separable(x, np.array([-1, 1]))
+    assert verdict.separable and verdict.weights is not None and np.isfinite(verdict.weights).all()
+    with pytest.warns(ConvergenceWarning, match="stopped after 50 mistakes"):
+        assert Perceptron(max_updates=50).fit(x, [0, 1]).separable_
+    x[1] = x[0]
+    assert not separable(x, np.array([-1, 1])).separable
+
+
 @pytest.mark.parametrize(
     ("x", "y", "why"),
     [

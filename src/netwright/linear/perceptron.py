@@ -150,7 +150,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         label = self.classes_[k].item() if hasattr(self.classes_[k], "item") else self.classes_[k]
         if not verdict.separable and self.not_separable == "error":
             raise DataError(f"not separable: {verdict.certificate}, so no line divides {label!r} from the rest")
-        margin = largest_margin(z, verdict.weights)[0] if verdict.weights is not None else 0.0
+        wide = (
+            verdict.weights is not None and (z @ verdict.weights).min() > 0
+        )  # else below what floats can tell from nothing
+        margin = largest_margin(z, verdict.weights)[0] if wide and verdict.weights is not None else 0.0
         mixed = self.shuffle or not verdict.separable
         learned = learn(
             z,

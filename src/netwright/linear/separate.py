@@ -112,7 +112,13 @@ def _scaled(x: np.ndarray, signs: np.ndarray, bias: bool) -> tuple[np.ndarray, C
 
     def back(weights: np.ndarray) -> np.ndarray:
         slopes = weights[: len(size)] / size
-        return np.append(slopes, weights[-1] - slopes @ middle) if bias else slopes
+        if not bias:
+            return slopes
+        sums = x @ slopes
+        low, high = sums[signs < 0], sums[signs > 0]
+        if not len(low) or not len(high):
+            return np.append(slopes, weights[-1] - slopes @ middle)
+        return np.append(slopes, -(low.max() / 2 + high.min() / 2))  # halfway, whatever has been rounded on the way
 
     return z, back
 

@@ -86,6 +86,7 @@ LAYERS = Gallery(
             "binary units with weights -1 and +1 that compute a boolean expression or a truth table",
             "McCulloch and Pitts (1943)",
             "netwright.nn.threshold:ThresholdNet",
+            example=Example(make="netwright.nn.example:threshold_net"),
         ),
         Entry(
             "char-convs",

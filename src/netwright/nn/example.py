@@ -12,6 +12,7 @@ from netwright.core.errors import UsageError
 from netwright.core.seed import derive, generator
 from netwright.nn.ensemble import Ensemble
 from netwright.nn.residual import ResidualMLP
+from netwright.nn.threshold import ThresholdNet
 
 
 def example_of(entry: Entry, seed: int = 0) -> tuple[nn.Module, tuple[Any, ...]]:
@@ -53,3 +54,9 @@ def drawn(shape: tuple[int, ...] | Whole, seed: int) -> Tensor:
 def ensemble() -> tuple[nn.Module, tuple[Tensor, ...]]:
     """Three small perceptrons as an ensemble, and rows for it."""
     return Ensemble(ResidualMLP(5, 3, width=16, depth=1) for _ in range(3)), (drawn((4, 5), 0),)
+
+
+def threshold_net() -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The sum and the carry of two bits as a net of threshold units, and all four inputs."""
+    net = ThresholdNet.from_expression({"sum": "a ^ b", "carry": "a & b"})
+    return net, (torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]),)
