@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import attack_speed, cost, engine, kinds, main_job, series, streaming, text_nets
+from benchmarks import attack_speed, cost, engine, kinds, lenet, main_job, series, streaming, text_nets
 from benchmarks.results import RESULTS, store
 from netwright.core.errors import NetwrightError
 
 BENCHMARKS = {
     **main_job.BENCHMARKS,
     **kinds.BENCHMARKS,
+    **lenet.BENCHMARKS,
     **streaming.BENCHMARKS,
     **engine.BENCHMARKS,
     **attack_speed.BENCHMARKS,

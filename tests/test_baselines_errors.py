@@ -85,9 +85,17 @@ def test_the_sheet_shows_the_worst_errors_with_row_truth_and_answer() -> None:
         assert np.array_equal(shown, data.block("test").x["image"][i, 0].numpy())
 
 
-def test_of_many_errors_the_first_are_shown_and_the_title_counts_all() -> None:
+def test_all_errors_of_a_classifier_of_small_images_are_shown() -> None:
+    subject = pictures(flipped=N)
+    sheet = sheet_of(ask(subject))
+    wrong = int(sheet.title.split()[1])  # "All 100 wrong answers, ...": images are small, and so all are shown
+    assert len(sheet.pictures) == wrong > N_PICTURES
+
+
+def test_of_more_errors_than_fit_the_first_are_shown_and_the_title_counts_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netwright.baselines.worst.N_WRONG", 7)
     sheet = sheet_of(ask(pictures(flipped=N)))
-    assert len(sheet.pictures) == N_PICTURES and sheet.title.startswith(f"The {N_PICTURES} worst of ")
+    assert len(sheet.pictures) == 7 and sheet.title.startswith("The 7 worst of ")
 
 
 def test_without_an_error_there_is_no_sheet() -> None:

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from netwright.nn.augment import Augment
+from netwright.nn.codes import class_codes
 from netwright.nn.convnet import ResidualConvBlock, ResidualConvNet
+from netwright.nn.convstack import ConvStack, MinPool
 from netwright.nn.embed import CategoryEmbedding, PiecewiseLinear
 from netwright.nn.ensemble import Ensemble
 from netwright.nn.entries import LAYERS
+from netwright.nn.lenet import LeNet5, LeNet1998, PartialConv, RadialBasis, Subsampling
 from netwright.nn.mlp import MLP
 from netwright.nn.residual import ResidualBlock, ResidualMLP
 from netwright.nn.text import NgramBag, TokenConv
@@ -54,6 +57,17 @@ MADE: dict[str, tuple[Callable[[], nn.Module], Tensor, tuple[int, ...]]] = {
         torch.linspace(-1, 1, 18).reshape(3, 6),
         (3, 2),
     ),
+    "conv-stack": (
+        lambda: ConvStack(2, (5, 6, 4), (3, 4), residual=True, dropout=0.2),
+        torch.rand(3, 2, 5, 6, 4),
+        (3, 8),
+    ),
+    "min-pool": (lambda: MinPool((2, 2)), torch.rand(3, 2, 4, 6), (3, 2, 2, 3)),
+    "trained-subsampling": (lambda: Subsampling(2), torch.rand(3, 2, 4, 6), (3, 2, 2, 3)),
+    "partial-conv": (lambda: PartialConv(3, ((0, 1), (2,)), 3), torch.rand(3, 3, 5, 6), (3, 2, 3, 4)),
+    "radial-basis": (lambda: RadialBasis(class_codes(["1", "7"])), torch.rand(3, 84), (3, 2)),
+    "lenet5-layers": (lambda: LeNet5(1, 10, norm=True, dropout=0.2), torch.rand(3, 1, 28, 28), (3, 10)),
+    "lenet5-layers-1998": (lambda: LeNet1998(1, class_codes(["0", "1", "2"])), torch.rand(3, 1, 28, 28), (3, 3)),
     "token-conv": (lambda: TokenConv(9, 4, width=5), torch.tensor([[2, 3, 4, 5], [8, 1, 0, 0], [0, 0, 0, 0]]), (3, 15)),
     "threshold-net": (
         lambda: ThresholdNet.from_expression({"p": "(a & ~b) | c", "q": "a ^ b"}),

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 
 from netwright.core.errors import UsageError
 from netwright.core.seed import generator
-from netwright.core.spec import CategoryField, ImageField, InputSpec, NumberField, TargetSpec, TextField, VectorField
+from netwright.core.spec import (
+    CategoryField,
+    ImageField,
+    InputSpec,
+    NumberField,
+    TargetSpec,
+    TextField,
+    VectorField,
+    VolumeField,
+)
 from netwright.data.batch import Inputs
 from netwright.losses.entries import LOSSES
 from netwright.model import Model
@@ -205,6 +214,7 @@ def test_a_named_recipe_needs_no_argument_and_builds_what_it_says(name: str) -> 
     image = ImageField(height=12, width=10, channels=3, center=(99.0,) * 3, spread=(50.0,) * 3)
     text = TextField(words=("a", "b"), chars="ab", n_words=5, n_chars=9)
     alone = {"image": InputSpec(kind="image", fields=(image,)), "text": InputSpec(kind="text", fields=(text,))}
+    alone["volume"] = InputSpec(kind="volume", fields=(VolumeField(depth=5, height=6, width=4, channels=2),))
     spec = alone.get(entry.kinds[0], SPECS["both"])
     for task in entry.tasks:
         net = recipe.build(spec, TARGETS[task], 0).eval()

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -36,11 +37,13 @@ from netwright.data.targets import class_target, number_target
 from netwright.losses.metrics import check_metric, greater_is_better
 from netwright.model import Model, ensemble_of, fit_all
 from netwright.recipes.by_rule import by_rule
+from netwright.recipes.in_time import in_time
 from netwright.recipes.recipe import Option, Template, member_seed
 from netwright.train.diverge import returns_of
 from netwright.train.hooks import Clock, Quiet, Report
 from netwright.train.members import Trained
 from netwright.train.state import Row
+from netwright.train.way import threads
 
 MOST_NETWORKS = 64
 """Of one fit."""
@@ -155,6 +158,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, given: Given, y: np.ndarray, target: TargetSpec, weight: np.ndarray | None) -> Held:
         """Train; returns the answers to rows that a network has not learned from."""
+        deadline = None if self.minutes is None else time.monotonic() + 60 * self.minutes
         frame, seed = given.frame, int(check_random_state(self.random_state).randint(2**31 - 1))
         if not 0 <= self.validation_fraction < 1:
             raise UsageError(
@@ -176,7 +180,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             batch = block.take(torch.from_numpy(rows))
             blocks[part] = Block(batch.x, batch.y, batch.weight)
         data = Data(None, spec, target, parts, _blocks=blocks)  # type: ignore[arg-type]
-        hooks: list[Quiet] = [Clock(time.monotonic() + 60 * self.minutes)] if self.minutes is not None else []
+        hooks: list[Quiet] = [] if deadline is None else [Clock(deadline)]
         hooks += [Report(self._print)] if self.verbose else []
         named = {name: getattr(self, name) for name in _TRAINING if getattr(self, name) is not None}
         recipe = by_rule(
@@ -192,15 +196,23 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         topologies = [{}] * self.restarts if isinstance(self.restarts, int) else list(self.restarts)
         recipes = [recipe.with_options(**options) for options in topologies] * self.members * max(len(folds), 1)
         starts = self.members * len(topologies)
-        trained, why = fit_all(
-            recipes,
-            data,
-            seeds=[member_seed(seed, k % starts) for k in range(len(recipes))],
-            metric=metric,
-            folds=[fold for fold in folds for _ in range(starts)] or None,
-            hooks=lambda k: hooks,
-            template=self.template if callable(self.template) else None,
-        )
+        custom = self.template if callable(self.template) else None
+        with ExitStack() as within:
+            if deadline is not None and self.epochs is None:
+                left = (deadline - time.monotonic()) / len(recipes)
+                planned, way = in_time(recipes[0], data, left, custom)
+                settings = planned.training
+                recipes = [r.model_copy(update={"training": settings}) for r in recipes]
+                within.enter_context(threads(way.threads))
+            trained, why = fit_all(
+                recipes,
+                data,
+                seeds=[member_seed(seed, k % starts) for k in range(len(recipes))],
+                metric=metric,
+                folds=[fold for fold in folds for _ in range(starts)] or None,
+                hooks=lambda k: hooks,
+                template=custom,
+            )
         if self.verbose and len(recipes) > 1 and why:
             print(f"{len(recipes)} networks were trained in turn: {why}")
         return self._kept(trained, metric, blocks["valid"], folds)
@@ -292,9 +304,10 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     sound files, or of pairs of a rate and samples (T,) or (T, channels), as `scipy.io.wavfile.read` gives them.
 
     Args:
-        template: an entry of `netwright list templates`, a function (spec, target) -> nn.Module, or None for the designed one. The
-            module takes the mapping of raw tensors, or one tensor: standardised pixels (N, C, H, W), ids of words (N, T) int64,
-            or the standardised table (N, P); see `netwright.recipes.custom.OneTensor`.
+        template: an entry of `netwright list templates`, or of `netwright list recipes` for one with its training, such as "lenet5"; a
+            function (spec, target) -> nn.Module; or None for the designed one. The function's module takes the mapping of raw
+            tensors, or one tensor: standardised pixels (N, C, H, W), ids of words (N, T) int64, or the standardised table (N, P);
+            see `netwright.recipes.custom.OneTensor`.
         options: of a named (or the designed) template, such as {"width": 64}.
         epochs, batch_size, learning_rate, weight_decay, dropout: of the training; None for designed values.
         training: further settings of it by name (`netwright.train.settings.Training`), such as {"optimizer": "sgd", "momentum": 0.9,
@@ -312,7 +325,8 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             spread, their categories) comes from all rows.
         class_weight: None, "balanced", or a dict from class to weight.
         random_state: an int for the same network each time, a RandomState, or None.
-        minutes: a limit for the training, which says so when it ended early.
+        minutes: a limit for the training: a few steps are timed, and no more epochs are planned than fit; a training that ended early
+            all the same says so. The machine then has a say in the result.
         kind: "series" or "audio" where X holds those and its shape could mean something else; see above.
         kinds: kinds of columns that are guessed wrongly, such as {"zip": "category"}.
         lemmas: language in whose base forms words of texts are counted ("en": "were" is "be"); empty for words as they are; needs

@@ -30,7 +30,7 @@ from netwright.data.data import Data
 from netwright.data.encode import encode_inputs
 from netwright.losses.entries import LOSSES
 from netwright.losses.loss import Loss, adapt
-from netwright.losses.standard import CrossEntropy, SquaredError
+from netwright.losses.standard import CrossEntropy, RejectCrossEntropy, SquaredError
 from netwright.nn.ensemble import Ensemble
 from netwright.recipes.recipe import Recipe, Template, at_most
 from netwright.train.hooks import Quiet
@@ -41,7 +41,10 @@ from netwright.train.stack import Member
 from netwright.train.state import History, State
 
 FORMAT = 1
-_LOSS: TypeAdapter[CrossEntropy | SquaredError] = TypeAdapter(CrossEntropy | SquaredError)
+_NAMED = {"cross-entropy": CrossEntropy, "reject-cross-entropy": RejectCrossEntropy, "squared-error": SquaredError}
+_LOSS: TypeAdapter[CrossEntropy | RejectCrossEntropy | SquaredError] = TypeAdapter(
+    CrossEntropy | RejectCrossEntropy | SquaredError
+)
 
 
 @dataclass
@@ -131,7 +134,7 @@ class Model:
             UsageError: the loss is a user's function, which cannot be stored.
             SetupError: no room or no permission.
         """
-        if not isinstance(self.loss, CrossEntropy | SquaredError):
+        if not isinstance(self.loss, CrossEntropy | RejectCrossEntropy | SquaredError):
             raise UsageError("a loss that is a user's function cannot be stored; name one of: " + ", ".join(LOSSES))
         folder = Path(folder)
         try:
@@ -255,7 +258,7 @@ class Model:
         """
         rows, y = eaten(x, kind=kind, encode=encode, low=low, high=high), np.asarray(y)
         if isinstance(loss, str):
-            found: Loss = SquaredError() if LOSSES[loss].name == "squared-error" else CrossEntropy()
+            found: Loss = _NAMED[LOSSES[loss].name]()
         else:
             found = loss if isinstance(loss, Loss) else adapt(loss, link)  # type: ignore[arg-type]
         net = Adapted(module, call, rows.pixels).eval()

@@ -239,6 +239,6 @@ def frame_of(rows: Any, spec: InputSpec) -> pl.DataFrame:
     if isinstance(rows, pl.DataFrame):
         return rows
     frame = from_any(rows)
-    if spec.kind in ("image", "text") and len(spec.fields) == 1 and frame.columns == [spec.kind]:
+    if spec.kind in ("image", "text", "volume") and len(spec.fields) == 1 and frame.columns == [spec.kind]:
         frame.columns = spec.names
     return frame

@@ -23,6 +23,7 @@ from netwright.baselines.penalty import DENSE_MULTIPLICATIONS_PER_SECOND, fit_li
 from netwright.baselines.series import nearest_series, random_kernels
 from netwright.baselines.task import Beside, Method, Rows, Task
 from netwright.baselines.text import char_tfidf, fit_tfidf, topics, word_tfidf
+from netwright.baselines.volumes import volume_fields, voxel_features, voxel_values, voxel_words
 from netwright.core.seed import derive
 
 MAX_ROUNDS = 500
@@ -51,19 +52,19 @@ def dummy(task: Task) -> Method:
 
 def linear(task: Task) -> Method:
     """Logistic regression, or ridge regression: numbers standardised, missing ones at the mean with an indicator,
-    categories one-hot with rare ones together, texts as TF-IDF of words, images as shrunk pixels; the penalty with the least
-    validation loss.
+    categories one-hot with rare ones together, texts as TF-IDF of words, images and volumes as shrunk pixels and voxels; the penalty
+    with the least validation loss.
 
-    Training images are thinned to what the memory, and 50 steps within the budget, allow.
+    Training images and volumes are thinned to what the memory, and 50 steps within the budget, allow.
 
     Source: Cox (1958); Hoerl and Kennard (1970).
     """
-    if values := values_of(task.train, LINEAR_VALUES):
+    if values := values_of(task.train, LINEAR_VALUES) + voxel_values(task, LINEAR_VALUES):
         products = task.budget_seconds * DENSE_MULTIPLICATIONS_PER_SECOND / max(1, task.n_classes) / _IMAGE_STEPS
         task = task.thinned(max(1000, int(min(products, MAX_CELLS) / values)))
     features = _linear_features(task)
     model, chosen = fit_linear(features(task.train), features(task.valid) if len(task.valid) else None, task)
-    told = image_words(task.train, LINEAR_VALUES)
+    told = image_words(task.train, LINEAR_VALUES) | voxel_words(task, LINEAR_VALUES)
     return Method(model, {**chosen, **told, **({"training_rows": len(task.train)} if told else {})}, features)
 
 
@@ -85,6 +86,8 @@ def _linear_features(task: Task) -> Callable[[Rows], Any]:
         parts.append(fit_tfidf(task.train, "words", scale=_TEXT_SCALE))
     if task.train.pixels:
         parts.append(pixel_features(task.train, LINEAR_VALUES if len(parts) == 0 else NEAR_VALUES))
+    if fields := volume_fields(task):
+        parts.append(voxel_features(fields, task.train, LINEAR_VALUES))
     return Beside(parts)
 
 

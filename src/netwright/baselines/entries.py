@@ -17,11 +17,11 @@ BASELINES = Gallery(
         ),
         Entry(
             "linear",
-            "logistic or ridge regression, its penalty chosen on validation rows; images as pixels shrunk to at most 1,024 values",
+            "logistic or ridge regression, its penalty chosen on validation rows; images and volumes shrunk to at most 1,024 values",
             "Cox (1958); Hoerl and Kennard (1970)",
             _FIT,
             needs=("data",),
-            kinds=("table", "vector", "image"),
+            kinds=("table", "vector", "image", "volume"),
             options={"name": "linear"},
         ),
         Entry(

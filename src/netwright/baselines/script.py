@@ -46,7 +46,8 @@ SPLIT = Path(__file__).resolve().parent / "split.json"  # row numbers in DATA, c
 
 def fit(path):
     """The baseline, fitted on the run's training rows of a file; validation rows choose its penalty or end its rounds."""
-    frame = look(path, series=[name for name, kind in KINDS.items() if kind == "series"]).frame
+    series = [name for name, kind in KINDS.items() if kind == "series"]
+    frame = look(path, series=series, volumes="volume" in KINDS.values()).frame
     if STEPS.by:
         frame = gather_known(frame, STEPS, [TARGET, *KINDS])
     split = json.loads(SPLIT.read_text(encoding="utf-8"))

@@ -16,6 +16,9 @@ from netwright.data.images import is_images, to_png
 
 N_WORST = 20
 N_PICTURES = 40
+"""Largest errors of numbers, and wrong answers to large images, that are shown."""
+N_WRONG, SMALL = 300, 64 * 64
+"""Wrong answers to images of up to `SMALL` pixels that are shown: of a good classifier all of them."""
 MAX_COLUMNS = 12
 MAX_TEXT = 400
 """Characters of a text that a table shows."""
@@ -65,7 +68,9 @@ def sheets(data: Data, order: np.ndarray, prediction: np.ndarray) -> tuple[Figur
         order: (n,) where the wrong rows (for numbers: all) stand in the test part, the worst first.
         prediction: of all test rows.
     """
-    y, block, first = data.y("test"), data.block("test"), order[:N_PICTURES]
+    y, block = data.y("test"), data.block("test")
+    large = any(field.height * field.width > SMALL for field in data.spec.images)
+    first = order[: N_PICTURES if large or data.target.is_number else N_WRONG]
     if not len(first):
         return ()
     captions = [f"row {data.split['test'][i]}: {told(data.target, y[i], prediction[i])}" for i in first]

@@ -27,6 +27,7 @@ from netwright.data.sequence_folders import SOUNDS, TABLES, files_in, is_table, 
 from netwright.data.series import column_of_series
 from netwright.data.series_rows import gathered_again
 from netwright.data.sound import BadSound, hear, is_sound
+from netwright.data.volumes import column_of_volumes
 
 if TYPE_CHECKING:
     from netwright.data.look import Look
@@ -104,12 +105,12 @@ def _numbered(table: pl.DataFrame, first: int) -> pl.DataFrame:
 
 
 def _only_image(spec: InputSpec, path: Path) -> str:
-    """Name of the one column of the model, which must be images."""
-    if spec.kind == "image":
-        return spec.images[0].name
+    """Name of the one column of the model, which must be images, or volumes where an array holds them."""
+    if spec.kind == "image" or (spec.kind == "volume" and path.suffix.lower() == ".npz"):
+        return spec.names[0]
     shown = ", ".join(spec.names[:8]) + (", ..." if len(spec.names) > 8 else "")
     raise DataError(
-        f"{path} holds images alone, but the model was trained on the columns {shown}; give a table with these"
+        f"{path} holds images or volumes alone, but the model was trained on the columns {shown}; give a table with these"
     )
 
 
@@ -187,10 +188,11 @@ def _arrays(model: Model | Exported, path: Path) -> Answered:
             frame = pl.DataFrame(archive.read(stored), schema=[f"x{i}" for i in range(stored.shape[1])], orient="row")
             return Answered(pl.concat(_tables(model, frame)), [])
         name, notes, tables, first = _only_image(model.spec, path), list[str](), [], 0
-        streams = stored.dtype in (np.uint8, np.float32) and layout_of(stored.shape) is not None
+        volumes = model.spec.kind == "volume"
+        streams = stored.dtype in (np.uint8, np.float32) and (volumes or layout_of(stored.shape) is not None)
         archive.check([Stored(stored.name, stored.shape[1:], False, stored.dtype) if streams else stored], MAX_BYTES)
         for piece in archive.pieces(stored, PICTURES) if streams else [archive.read(stored)]:
-            column, notes = images_of(piece, stored.name)
+            column, notes = (column_of_volumes(piece), []) if volumes else images_of(piece, stored.name)
             for table in _tables(model, column.alias(name).to_frame()):
                 tables.append(_numbered(table, first))
             first += len(piece)
@@ -199,7 +201,7 @@ def _arrays(model: Model | Exported, path: Path) -> Answered:
 
 def _chosen(archive: Archive) -> Stored:
     """The array to predict: the test part, or the one without a part, or the only one that could be."""
-    could = [a for a in archive.arrays.values() if len(a.shape) in (1, 2, 3, 4) and a.shape[0] and a.dtype.kind != "U"]
+    could = [a for a in archive.arrays.values() if 1 <= len(a.shape) <= 5 and a.shape[0] and a.dtype.kind != "U"]
     could = [a for a in could if len(a.shape) > 1 or companion(archive, a.name)]
     by_part = {role[1]: a for a in could if (role := role_of(a.name)) and role[0] == "x"}
     named = by_part.get("test") or by_part.get("")

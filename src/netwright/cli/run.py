@@ -17,6 +17,7 @@ from netwright.cli.outcome import interrupted
 from netwright.cli.paths import check_data, run_folder
 from netwright.core.errors import SetupError, UsageError, nearest, unknown
 from netwright.losses.entries import METRICS
+from netwright.recipes.entries import RECIPES, TEMPLATES
 
 if TYPE_CHECKING:
     from netwright.core.finding import Finding
@@ -44,7 +45,8 @@ def run(
             metavar="DATA",
             help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), .parquet, or a folder of .parquet; images: a "
             "folder with one folder per class (below train/, valid/ and test/, or at once), or an .npz with x_train, y_train, "
-            "x_test, y_test; sounds (.wav, .flac, .ogg) and series (a .csv each): such a folder too.",
+            "x_test, y_test; sounds (.wav, .flac, .ogg) and series (a .csv each): such a folder too; volumes and films: an .npz of "
+            "arrays (N, depth, height, width) or (N, depth, height, width, channels).",
             show_default=False,
         ),
     ],
@@ -75,8 +77,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="COLUMN=KIND",
-            help="What a column holds, where the guess is wrong: number, integer, category, date, text, image, series, "
-            "identifier, constant. May be repeated. By default every kind is guessed and shown.",
+            help="What a column holds, where the guess is wrong: number, integer, category, date, text, image, series, audio, "
+            "set, tree, volume, identifier, constant. May be repeated. By default every kind is guessed and shown.",
         ),
     ] = None,
     text: Annotated[
@@ -140,6 +142,15 @@ def run(
     time: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="The newest rows by this column are the test rows. By default off."),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The network's template (netwright list templates), or a recipe (netwright list recipes) with its options and the "
+            "settings of its training. By default what suits the data.",
+            show_default=False,
+        ),
     ] = None,
     skip: Annotated[
         list[str] | None,
@@ -236,6 +247,7 @@ def run(
       netwright run words/ --minutes 5                                sounds, a folder per class
       netwright run ecg.npz --series x                                series (N, steps) of an .npz
       netwright run sensors.csv --target fault --series-by machine --series-order time
+      netwright run mnist.npz --template lenet5 --members 1           a network by name
 
     \b
     The folder then holds:
@@ -255,6 +267,7 @@ def run(
         ),
         "task": _task(task),
         "drop": tuple(drop or ()),
+        "template": _one_of(template, f"--template {template}", "template or recipe", [*TEMPLATES, *RECIPES]),
         "skip": tuple(skip or ()),
         "minutes": minutes,
         "seed": seed,

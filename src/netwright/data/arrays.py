@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from netwright.core.errors import DataError
+from netwright.data.volumes import column_of_volumes
 
 Layout = Literal["NCHW", "NHWC", "NHW"]
 """Where an array of images has its channels: behind the rows, last, or nowhere (grey)."""
@@ -56,10 +57,12 @@ def holds_pixels(kind: pl.DataType) -> bool:
 
 
 def column_of(x: Any) -> pl.Series | None:
-    """Texts as a column "text" of strings, images as a column "image" of arrays (H, W) or (H, W, C); None for anything else.
+    """Texts as a column "text" of strings, images as a column "image" of arrays (H, W) or (H, W, C), volumes as a column "volume" of
+    arrays (D, H, W, C); None for anything else.
 
     Texts: a list, an array or a series of strings. Images: an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W), at least
-    4 x 4, or a list of such arrays, tensors or pillow images that have one size.
+    4 x 4, or a list of such arrays, tensors or pillow images that have one size. Volumes: an array or a tensor of five dimensions,
+    (N, D, H, W, C) or (N, C, D, H, W).
 
     Raises:
         DataError: images of several sizes, pixels that are no finite numbers, whole numbers beyond 0 to 255, objects.
@@ -96,6 +99,8 @@ def _from_array(x: np.ndarray, tensor: bool) -> pl.Series | None:
                 "else resize them to one"
             )
         return _texts(cells)
+    if x.ndim == 5 and x.dtype.kind in "biuf" and len(x):
+        return column_of_volumes(x, channels_first=tensor)
     layout = layout_of(x.shape, channels_first=tensor)
     if x.dtype.kind not in "biuf" or layout is None or not len(x):
         return None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import UsageError
-from netwright.core.spec import PAD, ImageField, InputSpec, VectorField
+from netwright.core.spec import PAD, ImageField, InputSpec, VectorField, VolumeField
 from netwright.data.batch import Inputs
 from netwright.nn.augment import Augment
 from netwright.nn.embed import CategoryEmbedding, PiecewiseLinear
@@ -106,7 +106,8 @@ class PixelFront(nn.Module):
 
     Args:
         field: the fitted field.
-        shift, rotate, zoom, flip: of `Augment`, in training only. noise: deviation of Gaussian noise on standardised pixels.
+        shift, rotate, zoom, shear, flip: of `Augment`, in training only.
+        noise: deviation of Gaussian noise on standardised pixels.
 
     >>> front = PixelFront(ImageField(height=2, width=2, center=(100.0,), spread=(50.0,)))
     >>> front({"image": torch.full((1, 1, 2, 2), 200, dtype=torch.uint8)}).flatten().tolist()
@@ -123,12 +124,13 @@ class PixelFront(nn.Module):
         shift: float = 0.0,
         rotate: float = 0.0,
         zoom: float = 0.0,
+        shear: float = 0.0,
         flip: bool = False,
         noise: float = 0.0,
     ) -> None:
         super().__init__()
         self.name, self.noise = field.name, noise
-        self.augment = Augment(shift=shift, rotate=rotate, zoom=zoom, flip=flip)
+        self.augment = Augment(shift=shift, rotate=rotate, zoom=zoom, shear=shear, flip=flip)
         self.register_buffer("center", torch.tensor(field.center).view(1, -1, 1, 1))
         self.register_buffer("spread", torch.tensor(field.spread).view(1, -1, 1, 1))
 
@@ -141,10 +143,39 @@ class PixelFront(nn.Module):
         return images
 
 
-class ImageVector(nn.Module):
-    """An image field -> vectors (N, n_out): a `PixelFront`, then a trunk that has `n_out`."""
+class VoxelFront(nn.Module):
+    """Voxels of a volume field -> standardised volumes (N, C, D, H, W) float32, (x - center) / spread a channel.
 
-    def __init__(self, front: PixelFront, trunk: nn.Module) -> None:
+    Args:
+        field: the fitted field.
+        noise: deviation of Gaussian noise on standardised voxels, in training only.
+
+    >>> front = VoxelFront(VolumeField(depth=2, height=2, width=2, center=(100.0,), spread=(50.0,)))
+    >>> front({"volume": torch.full((1, 1, 2, 2, 2), 200, dtype=torch.uint8)}).unique().tolist()
+    [2.0]
+    """
+
+    center: Tensor
+    spread: Tensor
+
+    def __init__(self, field: VolumeField, *, noise: float = 0.0) -> None:
+        super().__init__()
+        self.name, self.noise = field.name, noise
+        self.register_buffer("center", torch.tensor(field.center).view(1, -1, 1, 1, 1))
+        self.register_buffer("spread", torch.tensor(field.spread).view(1, -1, 1, 1, 1))
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Volumes (N, C, D, H, W)."""
+        voxels = (x[self.name].float() - self.center) / self.spread
+        if self.training and self.noise:
+            voxels = voxels + self.noise * torch.randn_like(voxels)
+        return voxels
+
+
+class ImageVector(nn.Module):
+    """A field of images or of volumes -> vectors (N, n_out): a `PixelFront` or `VoxelFront`, then a trunk that has `n_out`."""
+
+    def __init__(self, front: PixelFront | VoxelFront, trunk: nn.Module) -> None:
         super().__init__()
         self.front, self.trunk = front, trunk
         self.n_out = int(trunk.n_out)  # type: ignore[arg-type]

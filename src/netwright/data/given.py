@@ -20,8 +20,14 @@ from netwright.data.alone import Alone, column_of_kind, unequal
 from netwright.data.arrays import column_of, holds_pixels
 from netwright.data.frames import from_any
 
-What = Literal["texts", "images", "series", "sounds", "rows of a table"]
-_WHAT: Mapping[str, What] = {"text": "texts", "image": "images", "series": "series", "audio": "sounds"}
+What = Literal["texts", "images", "series", "sounds", "volumes", "rows of a table"]
+_WHAT: Mapping[str, What] = {
+    "text": "texts",
+    "image": "images",
+    "series": "series",
+    "audio": "sounds",
+    "volume": "volumes",
+}
 """Name of a column that came alone -> what it holds. One is never taken for another; a column of a table may come alone."""
 _KIND: Mapping[str, Alone] = {"series": "series", "sounds": "audio"}
 
@@ -90,7 +96,7 @@ def rows_again(estimator: BaseEstimator, x: Any, spec: InputSpec, what: What, co
 
 
 def _column_of(x: Any, kind: Alone | None = None) -> pl.Series | None:
-    """Texts, images, series or sounds as a column; None for a table."""
+    """Texts, images, series, sounds or volumes as a column; None for a table."""
     if nw.dependencies.is_into_dataframe(x):
         return None
     return column_of_kind(x, kind) if kind or unequal(x) else column_of(x)

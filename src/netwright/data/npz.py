@@ -1,4 +1,4 @@
-"""The arrays of an .npz -> a frame of images, or of numbers, with labels and split."""
+"""The arrays of an .npz -> a frame of images, of volumes or of numbers, with labels and split."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from netwright.data.frames import from_any
 from netwright.data.infer import SPLIT_NAMES
 from netwright.data.look import Look
 from netwright.data.npz_series import holds_series, prefixed, series_of_arrays, used_with
+from netwright.data.volumes import column_of_volumes
 
 Role = Literal["x", "y"]
+VOLUME_WORDS = ("volume", "volumes", "voxels", "film", "films", "video", "videos")
 ROLES: Mapping[str, Role] = {
-    **dict.fromkeys(("x", "image", "images", "pixels", "data", "features", "inputs"), "x"),
+    **dict.fromkeys(("x", "image", "images", "pixels", "data", "features", "inputs", *VOLUME_WORDS), "x"),
     **dict.fromkeys(("y", "label", "labels", "target", "targets"), "y"),
 }
 """Words of an array's name that say what it holds."""
@@ -41,11 +43,14 @@ def role_of(name: str) -> tuple[Role, str] | None:
     return roles.pop(), next(iter(parts), "")
 
 
-def look_npz(path: Path, limit: int, series: Collection[str] = ()) -> Look:
-    """Read images (arrays of three or four dimensions), rows of numbers (two) or series, with their labels and their split.
+def look_npz(path: Path, limit: int, series: Collection[str] = (), *, volumes: bool = False) -> Look:
+    """Read images (arrays of three or four dimensions), volumes (four or five), rows of numbers (two) or series, with labels and split.
+
+    Four dimensions are images where one axis is that of their channels, and volumes where none can be, or where `volumes` says so.
 
     Args:
         series: what the column of series is to be called where the arrays are series; else see `npz_series.holds_series`.
+        volumes: whether four dimensions are those of volumes.
 
     Raises:
         DataError: arrays are missing, or their lengths, shapes or types do not go together.
@@ -73,6 +78,8 @@ def look_npz(path: Path, limit: int, series: Collection[str] = ()) -> Look:
     if len(first.shape) == 2:
         columns = from_any(_native(x)).get_columns()
         labels = pl.Series("label", y)
+    elif holds_volumes(x.shape, volumes):
+        columns, labels, kinds = [column_of_volumes(_native(x))], _classes(y), {"volume": "volume"}
     else:
         image, notes = images_of(x, first.name)
         columns, labels = [image], _classes(y)
@@ -106,6 +113,15 @@ def _series(
     return Look(pl.DataFrame(columns), tuple(notes), "NumPy arrays", "label", "split" if split else None, told)
 
 
+def holds_volumes(shape: tuple[int, ...], asked: bool) -> bool:
+    """Whether an array holds volumes and not images.
+
+    >>> holds_volumes((9, 8, 16, 16), False), holds_volumes((9, 3, 16, 16), False), holds_volumes((9, 3, 16, 16), True)
+    (True, False, True)
+    """
+    return len(shape) == 5 or (len(shape) == 4 and (asked or layout_of(shape) is None))
+
+
 def _parts(archive: Archive) -> tuple[dict[str, tuple[Stored, Stored]], list[str]]:
     """Images and labels of each part that the archive has, and the names of arrays that are not used."""
     found: dict[tuple[Role, str], Stored] = {}
@@ -133,10 +149,10 @@ def _parts(archive: Archive) -> tuple[dict[str, tuple[Stored, Stored]], list[str
 def _check_shapes(path: Path, parts: Mapping[str, tuple[Stored, Stored]]) -> None:
     first = next(iter(parts.values()))[0]
     for x, y in parts.values():
-        if len(x.shape) not in (2, 3, 4):
+        if len(x.shape) not in (2, 3, 4, 5):
             raise DataError(
-                f"{path}: {x.name} has the shape {x.shape}; expected images (N, H, W), (N, H, W, C) or (N, C, H, W), or rows of "
-                "numbers (N, P)"
+                f"{path}: {x.name} has the shape {x.shape}; expected images (N, H, W), (N, H, W, C) or (N, C, H, W), volumes "
+                "(N, D, H, W) or (N, D, H, W, C), or rows of numbers (N, P)"
             )
         if not (len(y.shape) == 1 or (len(y.shape) == 2 and y.shape[1] == 1)):
             more = "; where each row marks its class, save y.argmax(1)" if len(y.shape) == 2 else ""

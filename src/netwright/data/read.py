@@ -30,6 +30,7 @@ def look(
     limit: int = MAX_BYTES,
     images: Collection[str] = (),
     series: Collection[str] = (),
+    volumes: bool = False,
     progress: Progress | None = None,
 ) -> Look:
     """Read CSV, TSV, JSON lines (each also .gz or .zst), Parquet (a file, or a folder of them), NumPy arrays (.npz), or a folder
@@ -44,6 +45,7 @@ def look(
         limit: the most bytes, decompressed, that are read.
         images: columns of a table that must name picture files. series: names that are given to arrays of an .npz which are series,
             though their shape could be that of a table or of images.
+        volumes: take an array of four dimensions for volumes, even where one axis could be that of channels.
         progress: told how many files were looked at.
 
     Raises:
@@ -57,11 +59,9 @@ def look(
     form = "parquet" if os.path.isdir(path) else format_of(path) if path.suffix or path.is_file() else ""
     if form != "parquet":
         check_path(path, limit)
-    return (
-        look_npz(path, limit, series)
-        if form == "npz"
-        else with_pictures(_table(path, form, limit), path, images, progress)
-    )
+    if form == "npz":
+        return look_npz(path, limit, series, volumes=volumes)
+    return with_pictures(_table(path, form, limit), path, images, progress)
 
 
 def _table(path: Path, form: str, limit: int) -> Look:

@@ -75,6 +75,36 @@ _LAYERS: list[Entry] = [
 _RECURRENCE: list[Entry] = []
 _CONVOLUTION: list[Entry] = [
     Entry(
+        "worked-convolution",
+        "four linear units share a window of 4 x 4 weights and look at a 3",
+        "Fukushima (1980); LeCun et al. (1989)",
+        "netwright.exhibits.worked_convolution:exhibit",
+    ),
+    Entry(
+        "filters-and-maps",
+        "what a convolutional network has learned to look for in digits, and where it finds it",
+        "LeCun et al. (1998); Zeiler and Fergus (2014)",
+        "netwright.exhibits.filters_and_maps:exhibit",
+    ),
+    Entry(
+        "shift-invariance",
+        "accuracy on digits that were moved, perceptron against convolution",
+        "Fukushima (1980); Azulay and Weiss (2019)",
+        "netwright.exhibits.shift_invariance:exhibit",
+    ),
+    Entry(
+        "lenet-errors",
+        "LeNet-5 on handwritten digits, and every digit that it reads wrongly",
+        "LeCun et al. (1998)",
+        "netwright.exhibits.lenet_errors:exhibit",
+    ),
+    Entry(
+        "moving-blobs",
+        "convolution in space and time tells which way a spot moves",
+        "Ji et al. (2013); Tran et al. (2015)",
+        "netwright.exhibits.moving_blobs:exhibit",
+    ),
+    Entry(
         "char-cnn",
         "the network on characters as published, layer by layer, and a narrow one against n-grams",
         "Zhang, Zhao and LeCun (2015)",

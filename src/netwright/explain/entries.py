@@ -69,5 +69,21 @@ EXPLANATIONS = Gallery(
             needs=("model", "data", "attention"),
             kinds=("text", "series", "set", "table"),
         ),
+        Entry(
+            "filters",
+            "what the first convolution looks for, and the maps that the layers make of some images, as pictures",
+            "Zeiler and Fergus (2014), Visualizing and understanding convolutional networks",
+            "netwright.explain.filters:filters",
+            needs=("model", "data", "images"),
+            kinds=("image", "table"),
+        ),
+        Entry(
+            "shifts",
+            "the score on test images that are all moved by some pixels, for every direction",
+            "Azulay and Weiss (2019), Why do deep convolutional networks generalize so poorly to small image transformations",
+            "netwright.explain.shifts:shifts",
+            needs=("model", "data", "images"),
+            kinds=("image", "table"),
+        ),
     ],
 )

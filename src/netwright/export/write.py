@@ -60,10 +60,15 @@ def export(
         tell: is told what is being done, before it is.
 
     Raises:
-        UsageError: the network cannot be turned into a graph, or words count as their base forms.
+        UsageError: the network cannot be turned into a graph, or takes series, sounds, sets, trees or volumes, or words count as their
+            base forms.
         SetupError: onnxruntime answers otherwise, or the file cannot be written.
     """
     path = Path(path)
+    if whole := [f"{field.name!r} ({field.kind})" for field in model.spec.wholes]:
+        raise UsageError(
+            f"the inputs {', '.join(whole)} have no form in an ONNX file of ours; use the model's folder with netwright predict"
+        )
     if with_lemmas := [field.name for field in model.spec.texts if field.lemmas]:
         raise UsageError(
             f"the words of {', '.join(map(repr, with_lemmas))} count as their base forms, which neither an ONNX file nor a tokeniser "

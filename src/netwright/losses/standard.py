@@ -49,6 +49,44 @@ class CrossEntropy(Frozen):
         return torch.tensor(target.priors).clamp(min=1e-6).log()
 
 
+_PLAIN = CrossEntropy()
+
+
+class RejectCrossEntropy(Frozen):
+    r"""Cross-entropy beside one more class, "none of them", whose output is fixed: -z_y + log(e^{-reject} + sum_c e^{z_c}).
+
+    With minus squared distances as outputs a row that is far from every code costs, and pulls at, its own code alone; the other
+    codes are pushed off only where they are nearer than `reject`. Probabilities are those of the classes, without that one.
+
+    Outputs (N, C); y (N,) int64. Source: LeCun et al. (1998), equation 9, whose j is our `reject` and has no value there.
+
+    >>> loss = RejectCrossEntropy(reject=1.0)
+    >>> round(loss.values(torch.tensor([[-1.0, -50.0]]), torch.tensor([0])).item(), 4)  # as near as "none of them": log 2
+    0.6931
+    """
+
+    name: Literal["reject-cross-entropy"] = "reject-cross-entropy"
+    link: Literal["softmax"] = "softmax"
+    reject: float = 20.0
+
+    def values(self, outputs: Tensor, y: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Loss of each row (N,)."""
+        none = torch.full_like(outputs[..., :1], -self.reject)
+        return _PLAIN.values(torch.cat([outputs, none], -1), y, weight=weight, mask=mask)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Probabilities (N, C)."""
+        return outputs.softmax(-1)
+
+    def n_out(self, target: TargetSpec) -> int:
+        """One output per class."""
+        return len(target.classes)
+
+    def constant(self, target: TargetSpec) -> Tensor:
+        """Logarithms of the class shares, all so far up that "none of them" costs nothing."""
+        return _PLAIN.constant(target) + 40 - self.reject
+
+
 class SquaredError(Frozen):
     """Squared error in units of the target's spread: (outputs - (y - center) / scale)^2; predicts center + scale * outputs.
 
@@ -86,6 +124,11 @@ class SquaredError(Frozen):
 def for_cross_entropy(target: TargetSpec) -> CrossEntropy:
     """Cross-entropy for a target (nothing to fit)."""
     return CrossEntropy()
+
+
+def for_reject_cross_entropy(target: TargetSpec) -> RejectCrossEntropy:
+    """Cross-entropy with a class "none of them" (nothing to fit)."""
+    return RejectCrossEntropy()
 
 
 def for_squared_error(target: TargetSpec) -> SquaredError:

@@ -9,15 +9,21 @@ MANY_PIXELS = 64 * 64
 """Of images with more pixels the first maps are brought down by strides, or else residual blocks would take seconds."""
 
 
+CONVS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+DROPOUTS = {1: nn.Dropout1d, 2: nn.Dropout2d, 3: nn.Dropout3d}
+"""Layers by the number of dimensions of what they move over: time, the plane, space."""
+
+
 def conv3x3(n_in: int, n_out: int, *, stride: int = 1) -> nn.Conv2d:
     """A 3 x 3 convolution without bias: (N, n_in, H, W) -> (N, n_out, ceil(H / stride), ceil(W / stride))."""
     return nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
 
 
 class ResidualConvBlock(nn.Module):
-    """relu(x + norm(conv(drop(relu(norm(conv(x))))))), both convolutions 3 x 3.
+    """relu(x + norm(conv(drop(relu(norm(conv(x))))))), both convolutions with windows of 3 along each of `dims` dimensions.
 
-    Shapes: (N, width, H, W) -> (N, width, H, W).
+    Shapes: (N, width, H, W) -> (N, width, H, W); (N, width, T) or (N, width, D, H, W) where `dims` is 1 or 3.
 
     Source: He et al. (2016); dropout between the convolutions: Zagoruyko and Komodakis (2016).
 
@@ -25,14 +31,15 @@ class ResidualConvBlock(nn.Module):
     torch.Size([2, 8, 5, 7])
     """
 
-    def __init__(self, width: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, *, dropout: float = 0.0, dims: int = 2) -> None:
         super().__init__()
-        self.first = nn.Sequential(conv3x3(width, width), nn.BatchNorm2d(width))
-        self.dropout = nn.Dropout2d(dropout)
-        self.second = nn.Sequential(conv3x3(width, width), nn.BatchNorm2d(width))
+        conv, norm = CONVS[dims], NORMS[dims]
+        self.first = nn.Sequential(conv(width, width, 3, padding=1, bias=False), norm(width))
+        self.dropout = DROPOUTS[dims](dropout)
+        self.second = nn.Sequential(conv(width, width, 3, padding=1, bias=False), norm(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, width, H, W) -> (N, width, H, W)."""
+        """(N, width, ...) -> (N, width, ...)."""
         y: Tensor = (x + self.second(self.dropout(self.first(x).relu()))).relu()
         return y
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from netwright.core.entry import Entry, Whole, load
 from netwright.core.errors import UsageError
 from netwright.core.seed import derive, generator
+from netwright.nn.codes import class_codes
 from netwright.nn.ensemble import Ensemble
+from netwright.nn.lenet import LeNet1998, RadialBasis
 from netwright.nn.residual import ResidualMLP
 from netwright.nn.threshold import ThresholdNet
 
@@ -60,3 +62,13 @@ def threshold_net() -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The sum and the carry of two bits as a net of threshold units, and all four inputs."""
     net = ThresholdNet.from_expression({"sum": "a ^ b", "carry": "a & b"})
     return net, (torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]),)
+
+
+def radial_basis() -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """Distances to the codes of ten digits, and what a layer before could give."""
+    return RadialBasis(class_codes([str(digit) for digit in range(10)])), (drawn((4, 84), 0),)
+
+
+def lenet_1998() -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """LeNet-5 as published for ten digits, and images of 28 x 28 pixels."""
+    return LeNet1998(1, class_codes([str(digit) for digit in range(10)])), (drawn((2, 1, 28, 28), 0),)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from netwright.core.errors import UsageError
-from netwright.core.spec import AudioField, InputSpec, SeriesField, TargetSpec
-from netwright.recipes.entries import RECIPES
+from netwright.core.spec import AudioField, InputSpec, SeriesField, TargetSpec, VolumeField
+from netwright.recipes.entries import RECIPES, TEMPLATES
 from netwright.recipes.recipe import Recipe
 from netwright.train.settings import Training
 
@@ -100,6 +100,22 @@ def _audio(name: str, loss: str, width: int, depth: int, epochs: int) -> Recipe:
     return Recipe(name=name, template="audio-conv", options=options, loss=loss, training=training)
 
 
+def volume_classifier(*, width: int = 16, depth: int = 3, epochs: int = 20) -> Recipe:
+    """Classes of volumes, and of films."""
+    return _volume("volume-classifier", "cross-entropy", width, depth, epochs)
+
+
+def volume_regressor(*, width: int = 16, depth: int = 3, epochs: int = 20) -> Recipe:
+    """A number from a volume, or from a film."""
+    return _volume("volume-regressor", "squared-error", width, depth, epochs)
+
+
+def _volume(name: str, loss: str, width: int, depth: int, epochs: int) -> Recipe:
+    options = {"width": width, "depth": depth}
+    training = Training(epochs=epochs, batch_size=64, learning_rate=3e-3)
+    return Recipe(name=name, template="residual-conv-3d", options=options, loss=loss, training=training)
+
+
 def _text_size(target: TargetSpec, n_train: int) -> dict[str, int]:
     """About 32 buckets of n-grams a training row; vectors wide enough that those of two levels can tell the classes apart.
 
@@ -109,6 +125,21 @@ def _text_size(target: TargetSpec, n_train: int) -> dict[str, int]:
     width = 2 ** math.ceil(math.log2(min(64, max(8, len(target.classes)))))
     buckets = 2 ** math.ceil(math.log2(32 * max(n_train, 1)))
     return {"width": width, "buckets": min(max(buckets, 1 << 14), (1 << 21) // width)}
+
+
+def named(name: str, spec: InputSpec, target: TargetSpec) -> Recipe | None:
+    """The recipe of this name; None where there is none that fits these inputs and this task.
+
+    >>> from netwright.core.spec import ImageField
+    >>> spec = InputSpec(kind="image", fields=(ImageField(height=28, width=28),))
+    >>> digits = TargetSpec(name="digit", task="classes", classes=("0", "1", "2"), priors=(0.3, 0.3, 0.4))
+    >>> named("lenet5-1998", spec, digits).loss, named("residual-conv", spec, digits)
+    ('reject-cross-entropy', None)
+    """
+    if name not in RECIPES or not RECIPES[name].fits(kind=spec.kind, task=target.task):
+        return None
+    recipe: Recipe = RECIPES[name].load()()
+    return recipe
 
 
 def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, str]:
@@ -124,7 +155,7 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
     if spec.kind in ("series", "audio"):
         recipe: Recipe = fitting[0].load()()
         recipe = recipe.with_training(batch_size=min(batch_size, recipe.training.batch_size))
-    elif spec.kind in ("image", "text"):
+    elif spec.kind in ("image", "text", "volume"):
         size = _text_size(target, n_train) if spec.kind == "text" else {}
         recipe = fitting[0].load()(**size)
         few = (
@@ -143,6 +174,22 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
         f"{what} out; {recipe.loss} owns the link; batches of {recipe.training.batch_size}"
     )
     return recipe, reason
+
+
+def asked_for(name: str, spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, str]:
+    """The recipe of this name, or the designed one with the template of this name, and the reason in one line.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    recipe = named(name, spec, target)
+    if recipe is None:
+        designed, _ = design(spec, target, n_train)
+        recipe = designed.model_copy(update={"template": TEMPLATES[name].name, "options": {}})
+    return recipe, (
+        f"{recipe.template} was asked for: {n_train:,} training rows, {_inputs(spec)} in; {recipe.loss} owns the link; batches of "
+        f"{recipe.training.batch_size}"
+    )
 
 
 def alternatives(recipe: Recipe, spec: InputSpec) -> list[Recipe]:
@@ -165,6 +212,7 @@ def _inputs(spec: InputSpec) -> str:
     parts = [f"{len(spec.numbers)} numbers"] * bool(spec.numbers)
     parts += [f"{len(spec.categories)} categories"] * bool(spec.categories)
     parts += images
+    parts += [f"volumes of {f.depth} x {f.height} x {f.width}" for f in spec.wholes if isinstance(f, VolumeField)]
     parts += [f"texts of up to {f.n_words} words ({f.cut_words:.1%} have more)" for f in spec.texts]
     parts += [_of_series(f) for f in spec.wholes if isinstance(f, SeriesField)]
     parts += [_of_sounds(f) for f in spec.wholes if isinstance(f, AudioField)]

@@ -9,7 +9,8 @@ import numpy as np
 
 from netwright.core.errors import UsageError, unknown
 from netwright.core.spec import InputSpec, TargetSpec
-from netwright.recipes.book import design
+from netwright.recipes.book import design, named
+from netwright.recipes.in_time import paced
 from netwright.recipes.recipe import Option, Recipe, Template
 from netwright.train.settings import Training
 from netwright.train.weights import DECOUPLED
@@ -37,7 +38,8 @@ def by_rule(
 
     Args:
         spec: the inputs. target: what is predicted. n_train: number of training rows.
-        template: a named one, a user's function, or None for the designed one.
+        template: a named one, the name of a recipe (which brings its training along), a user's function, or None for the designed
+            one.
         options: of the template. dropout: one of them.
         asked: settings of the training that the user chose, by name.
 
@@ -47,6 +49,9 @@ def by_rule(
     for name in asked:
         if name not in Training.model_fields:
             raise UsageError(unknown("setting of the training called", name, Training.model_fields))
+    book = named(template, spec, target) if isinstance(template, str) else None
+    if book is not None:
+        return _by_the_book(book, n_train, options, dropout, asked)
     recipe, _ = design(spec, target, n_train)
     if callable(template):
         if options:
@@ -71,6 +76,18 @@ def by_rule(
         "weight_decay": training.weight_decay,
     }
     return recipe.with_training(**{**usual, **asked})
+
+
+def _by_the_book(
+    recipe: Recipe, n_train: int, options: Mapping[str, Option] | None, dropout: float | None, asked: Mapping[str, Any]
+) -> Recipe:
+    """A named recipe with what the user set; its own training but for that."""
+    recipe = recipe.with_options(**(options or {}), **({} if dropout is None else {"dropout": dropout}))
+    if asked.get("optimizer", recipe.training.optimizer) not in DECOUPLED:
+        asked = {"weight_decay": 0.0, **asked}
+    recipe = recipe.with_training(**asked)
+    steps = max(1, n_train // min(recipe.training.batch_size, n_train))
+    return paced(recipe, recipe.training.epochs, steps).with_training(**asked)
 
 
 def passes(spec: InputSpec, steps: int) -> int:

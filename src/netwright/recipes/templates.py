@@ -161,6 +161,7 @@ def residual_conv(
     shift: float = 0.0,
     rotate: float = 0.0,
     zoom: float = 0.0,
+    shear: float = 0.0,
     flip: bool = False,
 ) -> nn.Module:
     """Stages of residual convolutions on standardised pixels, a linear head on the mean and the maximum over positions.
@@ -169,13 +170,12 @@ def residual_conv(
         width: channels of the first stage; each further one has twice as many. depth: residual blocks of a stage.
         dropout: rate of whole channels inside the blocks, and of features before the head.
         noise: deviation of Gaussian noise on standardised pixels, in training only.
-        shift, rotate, zoom, flip: random changes of the images, in training only; see `netwright.nn.augment.Augment`.
+        shift, rotate, zoom, shear, flip: random changes of the images, in training only; see `netwright.nn.augment.Augment`.
 
     Source: He et al. (2016).
     """
-    trunks = _images(
-        spec, width=width, depth=depth, dropout=dropout, noise=noise, shift=shift, rotate=rotate, zoom=zoom, flip=flip
-    )
+    changes = {"shift": shift, "rotate": rotate, "zoom": zoom, "shear": shear, "flip": flip}
+    trunks = _images(spec, width=width, depth=depth, dropout=dropout, noise=noise, **changes)
     front = joined([*trunks, *table_fronts(spec)])
     head = nn.Linear(int(front.n_out), n_out or target.n_out)  # type: ignore[arg-type]
     return Fronted(front, nn.Sequential(nn.Dropout(dropout), head))

@@ -19,7 +19,7 @@ from netwright.report.text import visible
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PICTURES, MAX_TEXTS, MAX_PIECES = 48, 30, 400
+MAX_PICTURES, MAX_TEXTS, MAX_PIECES = 300, 30, 400
 """How many are shown; a caption says what is left out."""
 MAX_SIDE = 1024
 """Largest side of a picture that is shown, in its own pixels."""

@@ -18,6 +18,7 @@ from netwright.core.run import Listener, Run
 from netwright.data.read import Look, from_any
 from netwright.losses.metrics import check_metric
 from netwright.model import Model
+from netwright.recipes.book import asked_for
 from netwright.report.summary import Summary
 from netwright.workflow import publish, steps
 from netwright.workflow.job import Job
@@ -81,7 +82,7 @@ def run(
         listener: called with each event.
         plan: a `plan.json` of an earlier run of the same data, to be replayed instead of measuring anew.
         settings: see `netwright.workflow.settings.Settings` (minutes, metric, seed, kinds, drop, task, group, time, split_column,
-            skip, quick, force, members, restarts, folds, lemmas, track, stream).
+            template, skip, quick, force, members, restarts, folds, lemmas, track, stream).
 
     Raises:
         UsageError: settings that contradict each other, or an existing folder.
@@ -103,6 +104,9 @@ def run(
     looked = look_at(asked, seen)
     rows = split_and_encode(looked, asked)  # bad data, settings or plan are refused before a folder is made
     check_metric(asked.metric, rows.target)
+    if asked.template is not None:
+        recipe, _ = asked_for(asked.template, rows.spec, rows.target, len(rows.split["train"]))
+        recipe.build(rows.spec, rows.target, asked.seed)
     replayed = None if plan is None else check_plan(read_json(plan), plan)
     if replayed and replayed.get("fingerprint", rows.fingerprint) != rows.fingerprint:
         raise DataError(

@@ -62,7 +62,8 @@ def read(settings: Settings, listener: Listener | None = None) -> Look:
             listener({"event": "progress", "step": "look", "done": done, "total": total, "text": "files"})
 
     images, series = ([n for n, kind in settings.kinds.items() if kind == asked] for asked in ("image", "series"))
-    return look(settings.data, images=images, series=series, progress=progress)
+    volumes = "volume" in settings.kinds.values()
+    return look(settings.data, images=images, series=series, volumes=volumes, progress=progress)
 
 
 def completed(settings: Settings, seen: Look) -> Settings:

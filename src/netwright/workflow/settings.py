@@ -38,6 +38,7 @@ class Settings(Frozen):
         group: column whose equal values stay in one part. time: column by which the newest rows become the test part.
         split_column: column that names each row's part.
         series_by: column whose equal values make one series of several rows of the table. series_order: column that orders its steps.
+        template: of the network, or the name of a recipe, in place of the designed one.
         skip: steps to leave out.
         quick: a small budget, the same steps.
         force: go on after a failed gate.
@@ -62,6 +63,7 @@ class Settings(Frozen):
     split_column: str | None = None
     series_by: str | None = None
     series_order: str | None = None
+    template: str | None = None
     skip: tuple[str, ...] = ()
     quick: bool = False
     force: bool = False

@@ -16,7 +16,7 @@ from netwright.train.state import History
 from netwright.workflow.bench import Trial, Workbench
 from netwright.workflow.plans import StagePlan
 
-AUGMENTING = ("shift", "rotate", "zoom", "flip")
+AUGMENTING = ("shift", "rotate", "zoom", "shear", "flip")
 """Options by which images are changed at random."""
 MAX_AUGMENTED = 60
 """Most epochs of a training on augmented images."""

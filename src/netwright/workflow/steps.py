@@ -27,7 +27,7 @@ from netwright.core.finding import Finding
 from netwright.data.data import PARTS, Part
 from netwright.losses.metrics import check_metric
 from netwright.model import Model, Subject
-from netwright.recipes.book import alternatives
+from netwright.recipes.book import alternatives, asked_for
 from netwright.recipes.book import design as choose
 from netwright.recipes.recipe import Recipe
 from netwright.workflow import publish
@@ -45,7 +45,7 @@ from netwright.workflow.plans import (
 )
 from netwright.workflow.prepare import look_at, look_finding, split_and_encode, split_finding
 from netwright.workflow.probing import FAMILIES, ask, complete, fitting, probe
-from netwright.workflow.stages import overparametrise, regularise
+from netwright.workflow.stages import augmented, overparametrise, regularise
 from netwright.workflow.streaming import open_stream, train_on_stream
 from netwright.workflow.tryout import AUGMENTATIONS, choose_augmentation, choose_template
 
@@ -133,7 +133,8 @@ def baselines(job: Job, done: bool) -> list[Finding]:
 def design(job: Job, done: bool) -> list[Finding]:
     """A template by kind, task and size."""
     data = job.rows
-    job.recipe, job.reason = choose(data.spec, data.target, len(data.split["train"]))
+    rows, template = (data.spec, data.target, len(data.split["train"])), job.settings.template
+    job.recipe, job.reason = choose(*rows) if template is None else asked_for(template, *rows)
     net = job.recipe.build(data.spec, data.target, job.settings.seed)
     parameters = sum(p.numel() for p in net.parameters())
     if not done:  # else it may be that of the trained network by now
@@ -205,7 +206,7 @@ def train(job: Job, done: bool) -> list[Finding]:
     if job.rows.target.is_number:
         floor = (floor / job.rows.target.scale) ** 2  # as a share of the target's variance
     first, memorised = overparametrise(bench, recipe, plan, floor)
-    recipe, augmented = _choose_augmentation(job, bench, recipe, plan)
+    recipe, changes = _choose_augmentation(job, bench, recipe, plan)
     then = _planned(job, "regularise", lambda: plan_regularising(plan, first, job.seconds("regularise")))
     job.tell("note", text=f"stage 2: at most {then.epochs} epochs of {then.epoch_seconds:.2g} s, all trials together")
     best, regularised = regularise(bench, recipe, then, first)
@@ -218,7 +219,7 @@ def train(job: Job, done: bool) -> list[Finding]:
     job.model, job.recipe = best.model, best.recipe
     job.model.save(job.run.folder / "model")
     write_text(job.run.folder / "recipe.json", best.recipe.model_dump_json(indent=1))
-    return [*chosen, memorised, *augmented, regularised, *averaged, *streamed]
+    return [*chosen, memorised, *changes, regularised, *averaged, *streamed]
 
 
 def _more_starts(job: Job, bench: Workbench, best: Trial, plan: StagePlan) -> tuple[Trial, list[Finding]]:
@@ -248,8 +249,8 @@ def _trials(job: Job, plan: StagePlan, trials: int, **limits: int) -> TryPlan | 
 
 
 def _choose_template(job: Job, bench: Workbench, recipe: Recipe, plan: StagePlan) -> tuple[Recipe, list[Finding]]:
-    """The template for texts by short trials; other kinds keep the designed one."""
-    others = alternatives(recipe, job.rows.spec)
+    """The template for texts by short trials; other kinds keep the designed one, and all keep one that was asked for."""
+    others = alternatives(recipe, job.rows.spec) if job.settings.template is None else []
     short = _trials(job, plan, 1 + len(others), epochs=8) if others else None
     if short is None:
         return recipe, []
@@ -258,8 +259,8 @@ def _choose_template(job: Job, bench: Workbench, recipe: Recipe, plan: StagePlan
 
 
 def _choose_augmentation(job: Job, bench: Workbench, recipe: Recipe, plan: StagePlan) -> tuple[Recipe, list[Finding]]:
-    """The random changes of images that help; other kinds have none."""
-    if "flip" not in recipe.defaults:
+    """The random changes of images that help; other kinds have none, and a recipe that brings its own keeps them."""
+    if "flip" not in recipe.defaults or augmented(recipe):
         return recipe, []
     short = _trials(job, plan, 1 + len(AUGMENTATIONS), epochs=20, most=5000)
     chosen, finding = choose_augmentation(bench, recipe, short, plan)
