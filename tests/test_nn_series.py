@@ -173,8 +173,8 @@ def test_samples_behind_the_end_of_a_sound_have_no_effect(level: str, norm: str)
         net({"audio": x["audio"][i : i + 1, :n], "audio:length": x["audio:length"][i : i + 1]})
         for i, n in enumerate([2400, 900, 30])
     ]
-    assert torch.allclose(net(x), torch.cat(alone), atol=1e-4)
-    assert torch.allclose(net(x), net({"audio": longer, "audio:length": x["audio:length"]}), atol=1e-4)
+    assert torch.allclose(net(x), torch.cat(alone), atol=1e-3)
+    assert torch.allclose(net(x), net({"audio": longer, "audio:length": x["audio:length"]}), atol=1e-3)
 
 
 def test_a_louder_recording_is_the_same_where_the_level_of_a_row_is_taken_out() -> None:
