@@ -152,7 +152,36 @@ def test_shared_parameters_are_counted_once() -> None:
     one = nn.Linear(3, 3)
     found = anatomy(nn.Sequential(one, nn.ReLU(), one), torch.zeros(2, 3))
     assert found.measured["parameters"] == 12 == sum(int(row[2]) for row in found.tables[0].rows)  # type: ignore[arg-type]
-    assert "Linear (2 calls)" in [row[4] for row in found.tables[0].rows]
+    assert found.measured["multiply_adds_per_row"] == 18 == sum(int(row[3]) for row in found.tables[0].rows)  # type: ignore[arg-type]
+
+
+class Again(nn.Module):
+    """One activation behind each of two maps, or one map at each of many steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.map, self.squash, self.steps = nn.Linear(3, 3), nn.Tanh(), steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.steps):
+            x = self.squash(self.map(x))
+        return x
+
+
+def test_a_module_called_a_few_times_is_shown_each_time() -> None:
+    assert arrows(anatomy(Again(2), torch.zeros(2, 3))) == {
+        ("in", "map"),
+        ("map", "squash"),
+        ("squash", "map (2)"),
+        ("map (2)", "squash (2)"),
+        ("squash (2)", "out"),
+    }
+
+
+def test_a_module_called_at_every_step_is_shown_once() -> None:
+    found = anatomy(Again(20), torch.zeros(2, 3))
+    assert [row[0] for row in found.tables[0].rows] == ["map", "squash"]
+    assert [row[4] for row in found.tables[0].rows] == ["Linear (20 calls)", "Tanh (20 calls)"]
 
 
 def test_of_a_deep_network_blocks_are_shown() -> None:

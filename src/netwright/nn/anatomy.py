@@ -110,7 +110,7 @@ def _merged(rows: list[Call]) -> dict[str, list[Call]]:
     """The calls of each part, in the order of the first ones."""
     found: dict[str, list[Call]] = defaultdict(list)
     for call in rows:
-        found[call.path].append(call)
+        found[call.name].append(call)
     return found
 
 
@@ -138,9 +138,9 @@ def _diagram(done: Pass, rows: list[Call], name: str) -> Figure:
     levels, links = {INPUT: 0}, dict[tuple[str, str], None]()
     *came, ends = sources_of(done, rows)
     for call, sources in zip(rows, came, strict=True):
-        known = [s for s in sources if s in levels and s != call.path]
-        levels.setdefault(call.path, 1 + max((levels[s] for s in known), default=0))
-        links |= {(s, call.path): None for s in sorted(known, key=lambda s: levels[s])}
+        known = [s for s in sources if s in levels and s != call.name]
+        levels.setdefault(call.name, 1 + max((levels[s] for s in known), default=0))
+        links |= {(s, call.name): None for s in sorted(known, key=lambda s: levels[s])}
     parts = _merged(rows)
     nodes = [Node(id="in", label="input", note=_shape(done.inputs, n))]
     for path, calls in parts.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,7 @@ class Call:
         taken, given: its input and output tensors, as they were.
         origins, results: the nodes of autograd's graph behind them.
         multiply_adds: of matrix products and convolutions inside.
+        name: of what is shown of it: the path, and the number of the call where a module is called a few times.
     """
 
     path: str
@@ -52,6 +54,7 @@ class Call:
     origins: list[Any] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
     multiply_adds: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,18 +173,35 @@ def _hooked(module: nn.Module, record: _Record) -> Iterator[None]:
 
 
 def rows_of(calls: list[Call], most: int) -> list[Call]:
-    """The calls to show: as deep inside as `most` allows, each call with nothing shown inside it."""
+    """The calls to show, with names: as deep inside as `most` allows, each call with nothing shown inside it.
+
+    A module that is called up to `FEW` times (one activation for all layers) is shown each time; one that is called more often (a
+    cell at every step) once.
+    """
     inner = [c for c in calls if not c.inside]
     deepest = max((c.depth for c in inner), default=0)
+    shown = calls[:1]
     for depth in range(deepest, 0, -1):
-        shown = [c for c in calls if c.depth == depth or (c.depth < depth and not c.inside)]
-        if len({c.path for c in shown}) <= most:
-            return shown
-    return [c for c in calls if c.depth == min(1, deepest)] if deepest else calls[:1]
+        shown = _named([c for c in calls if c.depth == depth or (c.depth < depth and not c.inside)])
+        if len({c.name for c in shown}) <= most:
+            break
+    return _named(shown)
+
+
+FEW = 8
+
+
+def _named(rows: list[Call]) -> list[Call]:
+    seen: dict[str, int] = {}
+    times = Counter(call.path for call in rows)
+    for call in rows:
+        seen[call.path] = k = seen.get(call.path, 0) + 1
+        call.name = f"{call.path} ({k})" if k > 1 and times[call.path] <= FEW else call.path
+    return rows
 
 
 def sources_of(done: Pass, rows: list[Call]) -> list[set[str]]:
-    """For each row, and last for the outputs, the paths of the rows whose outputs came in, `INPUT` for the inputs.
+    """For each row, and last for the outputs, the names of the rows whose outputs came in, `INPUT` for the inputs.
 
     What autograd cannot follow (ids, steps) is taken to come from the row before.
     """
@@ -190,15 +210,15 @@ def sources_of(done: Pass, rows: list[Call]) -> list[set[str]]:
     found, before = [], INPUT
     for call in rows:
         found.append(_came_from(call.taken, call.origins, by_tensor, by_node) or {before})
-        by_tensor |= {id(t): call.path for t in call.given}
-        by_node |= {id(node): call.path for node in call.results if node is not None}
-        before = call.path
+        by_tensor |= {id(t): call.name for t in call.given}
+        by_node |= {id(node): call.name for node in call.results if node is not None}
+        before = call.name
     ends = [get_gradient_edge(t).node if t.requires_grad else None for t in done.outputs]
     return [*found, _came_from(done.outputs, ends, by_tensor, by_node) or {before}]
 
 
 def _came_from(tensors: list[Tensor], nodes: list[Any], by_tensor: dict[int, str], by_node: dict[int, str]) -> set[str]:
-    """Paths of the nearest rows upstream."""
+    """Names of the nearest rows upstream."""
     found: set[str] = set()
     for tensor, node in zip(tensors, nodes, strict=True):
         if id(tensor) in by_tensor:
