@@ -256,7 +256,9 @@ def example(heading: str) -> str:
     return str(code)
 
 
-@pytest.mark.parametrize("heading", ["a template", "a check", "an attack", "a baseline", "an explanation", "a loss"])
+@pytest.mark.parametrize(
+    "heading", ["a template", "a layer", "a check", "an attack", "a baseline", "an explanation", "a loss"]
+)
 def test_an_example_of_what_can_be_added_runs(heading: str, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classic, "METHODS", dict(classic.METHODS))
     given = {"subject": subject, "data": subject.data}
@@ -267,6 +269,8 @@ def test_an_example_of_what_can_be_added_runs(heading: str, subject: Subject, mo
     assert subject.data is not None
     if heading == "a template":
         assert new["outputs"].shape == (len(subject.data.split["train"]), 2)
+    elif heading == "a layer":
+        assert new["finding"].measured["parameters"] > 0 and new["finding"].figures[0].kind == "diagram"
     elif heading == "a baseline":
         x, y = torch.randn(40, 2).double().numpy(), np.arange(40) % 2
         method = new["neighbours"](classic.Task(classic.Rows(x, y), classic.Rows(x, y), n_classes=2))

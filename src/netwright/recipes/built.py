@@ -69,7 +69,8 @@ def shown(family: str, entry: Entry, seed: int = 0) -> Finding:
     """
     made = built(family, entry, seed)
     finding = anatomy(made.module, *made.inputs, name=entry.name)
-    return finding.model_copy(update={"reference": entry.reference, "expected": made.made_for, "seed": seed})
+    measured = {"built_for": made.made_for, **finding.measured} if made.made_for else finding.measured
+    return finding.model_copy(update={"reference": entry.reference, "measured": measured, "seed": seed})
 
 
 def _task(entry: Entry) -> Task:

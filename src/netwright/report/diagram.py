@@ -144,7 +144,7 @@ def _label(link: Link, box: Box) -> str:
     """A label on white, so that it can be read on arrows that cross it."""
     colour = INK if not link.mark else _COLOUR[link.mark]
     return (
-        f'<rect x="{_n(box.x - box.width / 2 + 1)}" y="{_n(box.y - 7)}" width="{_n(box.width - 2)}" height="14" rx="3" '
+        f'<rect x="{_n(box.x - box.width / 2 + 3)}" y="{_n(box.y - 7)}" width="{_n(box.width - 6)}" height="14" rx="3" '
         f'fill="#ffffff" fill-opacity="0.88"/>'
         f'<text x="{_n(box.x)}" y="{_n(box.y + 4)}" font-size="{LABEL}" fill="{colour}">{html.escape(link.label)}</text>'
     )

@@ -267,7 +267,7 @@ def _labels(
         if not link.label:
             found.append(None)
             continue
-        wide = text_width(link.label, LABEL) + 6
+        wide = text_width(link.label, LABEL) + 10
         choices = [Box(*at(curve, t), wide, LINE) for t in _ALONG]
         costs = [sum(choice.overlap(other) for other in taken) for choice in choices]
         best = min(range(len(choices)), key=costs.__getitem__)
