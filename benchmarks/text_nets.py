@@ -6,7 +6,7 @@ import gzip
 import io
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,7 +128,7 @@ def char_cnn(most: int | None = None, sets: tuple[str, ...] = tuple(SETS)) -> Re
         classic, level = ngrams(data)
         scores[f"n-grams of {level}, linear"] = classic
         winner = max(scores, key=lambda way: scores[way].accuracy)
-        sizes = ", ".join(f"{len(data.split[part]):,} {part}" for part in ("train", "valid", "test"))  # type: ignore[index]
+        sizes = ", ".join(f"{len(data.split[part]):,} {part}" for part in ("train", "valid", "test"))
         out += [Row(f"{name} ({sizes}): {way}", str(score)) for way, score in scores.items()]
         out.append(Row(f"{name}: wins", winner))
     return Result(
@@ -144,7 +144,7 @@ def char_cnn(most: int | None = None, sets: tuple[str, ...] = tuple(SETS)) -> Re
     )
 
 
-def _step(net: nn.Module, *inputs: Tensor) -> float:
+def _step(net: nn.Module, inputs: Sequence[Tensor]) -> float:
     """Milliseconds of one pass forwards and backwards."""
     began = time.perf_counter()
     net(*inputs).square().mean().backward()
@@ -198,24 +198,20 @@ def text_nets_speed(repeats: int = 9) -> Result:
     lengths[0] = 64
     ids = torch.randint(2, 68, (32, 300))
     chars = "".join(sorted(set(ALPHABET)))
-    pairs = {
+    narrow_net = nn.Sequential(
+        CharConvs(chars, length=300, width=64), dense(64 * frames(300)[-1], 4, hidden=128, dropout=0.0)
+    )
+    pairs: dict[str, tuple[nn.Module, nn.Module, tuple[Tensor, ...]]] = {
         "transformer (64 rows of up to 64 vectors, width 64, 2 blocks)": (
-            (TransformerTrunk(32, width=64, heads=4, depth=2, pool="mean", positions=False), vectors, lengths),
-            (_Plain(32, 64, 4, 2), vectors, lengths),
+            TransformerTrunk(32, width=64, heads=4, depth=2, pool="mean", positions=False),
+            _Plain(32, 64, 4, 2),
+            (vectors, lengths),
         ),
-        "network on characters (32 texts of 300, width 64)": (
-            (
-                nn.Sequential(
-                    CharConvs(chars, length=300, width=64), dense(64 * frames(300)[-1], 4, hidden=128, dropout=0.0)
-                ),
-                ids,
-            ),
-            (_plain_char_cnn(64, 128, 300), ids),
-        ),
+        "network on characters (32 texts of 300, width 64)": (narrow_net, _plain_char_cnn(64, 128, 300), (ids,)),
     }
     out: list[Row] = []
-    for name, (ours, theirs) in pairs.items():
-        times = [(_step(*ours), _step(*theirs)) for _ in range(repeats + 2)][2:]
+    for name, (ours, theirs, inputs) in pairs.items():
+        times = [(_step(ours, inputs), _step(theirs, inputs)) for _ in range(repeats + 2)][2:]
         ratio = statistics.median(a / b for a, b in times)
         out += [
             Row(f"{name}: ours", spread([a for a, _ in times], "ms")),

@@ -11,6 +11,7 @@ import pytest
 
 import netwright as nw
 from netwright.core.errors import SetupError, UsageError
+from netwright.core.seed import numpy_generator
 from netwright.core.spec import FIRST_ID, PAD, UNKNOWN, TextField
 from netwright.data.encode import encode_inputs, fit_inputs
 from netwright.data.lemmas import lemmatiser
@@ -102,12 +103,30 @@ def test_settings_and_all_text_columns_know_the_language() -> None:
 def test_the_run_takes_lemmas_and_keeps_them_for_new_rows(tmp_path: Path) -> None:
     from commandline import call
 
-    rows = pl.DataFrame(
-        {"t": ["the mice were running off", "a big house stood right there"] * 60, "y": ["m", "h"] * 60}
-    )
+    rng = numpy_generator(0, "rows")
+    verbs = [
+        "ran",
+        "runs",
+        "sat",
+        "sits",
+        "slept",
+        "sleeps",
+        "ate",
+        "eats",
+        "went",
+        "goes",
+        "stood",
+        "stands",
+        "fell",
+        "falls",
+    ]
+    labels = ["m", "h"] * 80
+    said = [" ".join(rng.choice(verbs, 6, replace=False)) for _ in labels]
+    texts = [f"the {'mice' if y == 'm' else 'houses'} {words}" for y, words in zip(labels, said, strict=True)]
+    rows = pl.DataFrame({"t": texts, "y": labels})
     rows.write_csv(tmp_path / "d.csv")
     options = ("--target", "y", "--text", "t", "--lemmas", "en", "--quick", "--skip", "attack", "--skip", "explain")
-    ended = call("run", tmp_path / "d.csv", *options, "--out", tmp_path / "r", "--force")
+    ended = call("run", tmp_path / "d.csv", *options, "--out", tmp_path / "r")
     assert ended.code == 0, ended.err
     assert Model.load(tmp_path / "r" / "model").spec.texts[0].lemmas == "en"
     wrong = call("run", tmp_path / "d.csv", *options[:5], "englisch", "--out", tmp_path / "s")

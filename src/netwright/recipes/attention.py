@@ -56,7 +56,7 @@ def _network(
     dropout: float,
     trunk: Callable[[str, int, int], nn.Module],
 ) -> nn.Module:
-    """All columns, each through a front and a trunk of its own, and a linear head.
+    """All columns, each through a front and a trunk of its own, and a linear head; behind several trunks with a hidden layer in it.
 
     Args:
         trunk: (kind, size of a vector, most places) -> the trunk.
@@ -73,7 +73,11 @@ def _network(
     ]
     parts += [VectorFront(spec)] if any(isinstance(f, VectorField) for f in spec.fields) else []
     front = joined(parts)
-    return Fronted(front, nn.Sequential(nn.Dropout(dropout), nn.Linear(int(front.n_out), n_out)))  # type: ignore[arg-type]
+    n_in = int(front.n_out)  # type: ignore[arg-type]
+    hidden: list[nn.Module] = []
+    if len(parts) > 1:  # what one column says may turn round what another does
+        hidden, n_in = [nn.Linear(n_in, dim), nn.ReLU(), nn.Dropout(dropout)], dim
+    return Fronted(front, nn.Sequential(nn.Dropout(dropout), *hidden, nn.Linear(n_in, n_out)))
 
 
 def transformer(
