@@ -20,7 +20,7 @@ LAYERS = [
     {"exhibits"},
     {""},  # netwright/__init__.py: the lazy front for Python
     {"workflow"},
-    {"estimators"},
+    {"estimators", "sequences"},
     {"baselines", "checks", "robust", "explain", "search", "export"},
     {"model"},
     {"recipes"},

@@ -2,7 +2,7 @@
 
 >>> import netwright as nw
 >>> sorted(nw.__all__)[:3]
-['Classifier', 'Model', 'Perceptron']
+['Classifier', 'Forecaster', 'Hopfield']
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netwright.estimators import Classifier as Classifier
     from netwright.estimators import Regressor as Regressor
+    from netwright.explain.through_time import gradient_over_time as gradient_over_time
     from netwright.linear.perceptron import Perceptron as Perceptron
     from netwright.model import Model as Model
     from netwright.nn.graph import graph as graph
+    from netwright.nn.hopfield import Hopfield as Hopfield
     from netwright.nn.threshold import ThresholdNet as ThresholdNet
+    from netwright.sequences.compare import compare_forecasts as compare_forecasts
+    from netwright.sequences.forecaster import Forecaster as Forecaster
+    from netwright.sequences.tagger import Tagger as Tagger
     from netwright.workflow.main import resume as resume
     from netwright.workflow.main import run as run
     from netwright.workflow.probing import attack as attack
@@ -30,14 +35,19 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Classifier": "netwright.estimators",
+    "Forecaster": "netwright.sequences.forecaster",
+    "Hopfield": "netwright.nn.hopfield",
     "Regressor": "netwright.estimators",
     "Model": "netwright.model",
     "Perceptron": "netwright.linear.perceptron",
     "ThresholdNet": "netwright.nn.threshold",
+    "Tagger": "netwright.sequences.tagger",
     "attack": "netwright.workflow.probing",
     "check": "netwright.workflow.probing",
+    "compare_forecasts": "netwright.sequences.compare",
     "explain": "netwright.workflow.probing",
     "graph": "netwright.nn.graph",
+    "gradient_over_time": "netwright.explain.through_time",
     "resume": "netwright.workflow.main",
     "run": "netwright.workflow.main",
     "search_topology": "netwright.workflow.topology",
@@ -46,14 +56,19 @@ _HOMES = {
 
 __all__ = [
     "Classifier",
+    "Forecaster",
+    "Hopfield",
     "Model",
     "Perceptron",
     "Regressor",
+    "Tagger",
     "ThresholdNet",
     "__version__",
     "attack",
     "check",
+    "compare_forecasts",
     "explain",
+    "gradient_over_time",
     "graph",
     "load",
     "resume",

@@ -11,20 +11,14 @@ from torch import Tensor, nn
 
 from netwright.core.spec import PAD, SeriesField
 from netwright.data.batch import Inputs
-
-
-def inside(lengths: Tensor, n_steps: int) -> Tensor:
-    """Which steps are there: (N,) lengths -> (N, n_steps) bool.
-
-    >>> inside(torch.tensor([1, 3]), 3).int().tolist()
-    [[1, 0, 0], [1, 1, 1]]
-    """
-    return torch.arange(n_steps, device=lengths.device) < lengths.unsqueeze(-1)
+from netwright.nn.lengths import inside
 
 
 def trimmed(lengths: Tensor, n_steps: int) -> int:
-    """How many steps a batch needs; all of them while a network is exported."""
-    return n_steps if torch.compiler.is_exporting() else min(n_steps, int(lengths.amax()))
+    """How many steps a batch needs; all of them while a network is exported, or is one of several that are computed at once."""
+    if torch.compiler.is_exporting() or torch._C._functorch.is_batchedtensor(lengths):
+        return n_steps
+    return min(n_steps, int(lengths.amax()))
 
 
 class SeriesFront(nn.Module):

@@ -72,7 +72,44 @@ _LAYERS: list[Entry] = [
         "netwright.exhibits.learning_by_the_book:exhibit",
     ),
 ]
-_RECURRENCE: list[Entry] = []
+_RECURRENCE: list[Entry] = [
+    Entry(
+        "unrolled",
+        "feedback nets, one with connections that jump a level, unrolled in time",
+        "Elman (1990); Hopfield (1982); Werbos (1990)",
+        "netwright.exhibits.unrolled:exhibit",
+    ),
+    Entry(
+        "hopfield-memory",
+        "pictures restored from noise by a Hopfield net, its energy, and how many it can keep",
+        "Hopfield (1982); Storkey (1997); Amit, Gutfreund and Sompolinsky (1985)",
+        "netwright.exhibits.hopfield_memory:exhibit",
+    ),
+    Entry(
+        "cosine-to-sine",
+        "the sine from the cosine, one value at a time, by a perceptron, a recurrent net and a GRU",
+        "Elman (1990); Cho et al. (2014)",
+        "netwright.exhibits.cosine_to_sine:exhibit",
+    ),
+    Entry(
+        "vanishing-gradient",
+        "the gradient on its way back in time through plain, gated and long short-term memory cells",
+        "Hochreiter (1991); Bengio, Simard and Frasconi (1994)",
+        "netwright.exhibits.vanishing_gradient:exhibit",
+    ),
+    Entry(
+        "gates",
+        "gates of a GRU and an LSTM that open where there is something to remember",
+        "Hochreiter and Schmidhuber (1997); Cho et al. (2014)",
+        "netwright.exhibits.gates:exhibit",
+    ),
+    Entry(
+        "forecast",
+        "forecasts several steps ahead against the last value and the last season",
+        "Hyndman and Koehler (2006)",
+        "netwright.exhibits.forecast:exhibit",
+    ),
+]
 _CONVOLUTION: list[Entry] = [
     Entry(
         "worked-convolution",

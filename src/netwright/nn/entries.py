@@ -251,6 +251,42 @@ LAYERS = Gallery(
             "netwright.nn.lenet:LeNet1998",
             example=Example(make="netwright.nn.example:lenet_1998"),
         ),
+        Entry(
+            "elman",
+            "plain recurrent layer of torch that can show its states",
+            "Elman (1990)",
+            "netwright.nn.cells:Elman",
+        ),
+        Entry(
+            "gru",
+            "gated recurrent unit of torch that can show its gates",
+            "Cho et al. (2014)",
+            "netwright.nn.cells:GRU",
+        ),
+        Entry(
+            "lstm",
+            "long short-term memory of torch that can show its gates, its forget gates open at the start",
+            "Hochreiter and Schmidhuber (1997); Gers, Schmidhuber and Cummins (2000)",
+            "netwright.nn.cells:LSTM",
+        ),
+        Entry(
+            "recurrent-layers",
+            "recurrent layers on each other, in one or two directions, with connections that may jump levels",
+            "Elman (1990); Schuster and Paliwal (1997); Graves (2013); Gal and Ghahramani (2016)",
+            "netwright.nn.recurrent:Recurrent",
+        ),
+        Entry(
+            "recurrent-vector",
+            "recurrent layers and one vector of each sequence: the last, the mean or the maximum",
+            "Elman (1990); Lai et al. (2015)",
+            "netwright.nn.recurrent:RecurrentVector",
+        ),
+        Entry(
+            "hopfield",
+            "feedback net that keeps patterns in symmetric weights and restores them from noise",
+            "Hopfield (1982); Storkey (1997)",
+            "netwright.nn.hopfield:Hopfield",
+        ),
     ],
 )
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
-State = tuple[Tensor, ...]
-_Cell = Callable[[Tensor, State, Tensor, Tensor | None], State]
+from netwright.nn.cells import GRU, LSTM, Elman, State, stepped
+
+_FUSED = (nn.RNN, nn.GRU, nn.LSTM, Elman, GRU, LSTM)
 
 
 class Unrolled(nn.RNNBase):
     """A recurrent layer of torch, its steps a loop; called as `layer(x, state)` with padded tensors, not with packed sequences,
-    and without the dropout between layers.
+    and without the dropout between layers. Where it has a `record`, the states of all steps are kept there by layer and direction.
 
     Shapes: x (N, T, n_in) where `batch_first`, else (T, N, n_in) -> the outputs, (N, T, D * hidden), and the last state.
 
@@ -24,63 +24,28 @@ class Unrolled(nn.RNNBase):
 
     def forward(self, x: Tensor, state: Tensor | State | None = None) -> tuple[Tensor, Tensor | State]:
         """Outputs and last state, as torch's layer gives them."""
-        steps = x.transpose(0, 1) if self.batch_first else x
-        ways, parts = 2 if self.bidirectional else 1, 2 if self.mode == "LSTM" else 1
+        rows = x if self.batch_first else x.transpose(0, 1)
         given = (state,) if isinstance(state, Tensor) else state
         ended: list[State] = []
         for layer in range(self.num_layers):
             outputs = []
-            for way in range(ways):
-                k = layer * ways + way
-                zeros = steps.new_zeros(steps.shape[1], self.hidden_size)
-                begin = tuple(part[k] for part in given) if given is not None else (zeros,) * parts
-                one, last = self._pass(steps.flip(0) if way else steps, begin, layer, "_reverse" if way else "")
-                outputs.append(one.flip(0) if way else one)
-                ended.append(last)
-            steps = torch.cat(outputs, -1)
-        states = tuple(torch.stack([last[part] for last in ended]) for part in range(parts))
-        return steps.transpose(0, 1) if self.batch_first else steps, states if parts == 2 else states[0]
-
-    def _pass(self, steps: Tensor, state: State, layer: int, way: str) -> tuple[Tensor, State]:
-        w_in, w_state = (getattr(self, f"weight_{kind}_l{layer}{way}") for kind in ("ih", "hh"))
-        b_in, b_state = (getattr(self, f"bias_{kind}_l{layer}{way}", None) for kind in ("ih", "hh"))
-        inputs, outputs = linear(steps, w_in, b_in), []
-        cell: _Cell = _CELLS[self.mode]
-        for now in inputs.unbind(0):
-            state = cell(now, state, w_state, b_state)
-            outputs.append(state[0])
-        return torch.stack(outputs), state
-
-
-def _gru(now: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
-    r_in, z_in, n_in = now.chunk(3, -1)
-    r_state, z_state, n_state = linear(state[0], weight, bias).chunk(3, -1)
-    z = (z_in + z_state).sigmoid()
-    n = (n_in + (r_in + r_state).sigmoid() * n_state).tanh()
-    return (n + z * (state[0] - n),)
-
-
-def _lstm(now: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
-    i, f, g, o = (now + linear(state[0], weight, bias)).chunk(4, -1)
-    cell = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-    return o.sigmoid() * cell.tanh(), cell
-
-
-def _tanh(now: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
-    return ((now + linear(state[0], weight, bias)).tanh(),)
-
-
-def _relu(now: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
-    return ((now + linear(state[0], weight, bias)).relu(),)
-
-
-_CELLS: dict[str, _Cell] = {"GRU": _gru, "LSTM": _lstm, "RNN_TANH": _tanh, "RNN_RELU": _relu}
+            for way in ("", "_reverse") if self.bidirectional else ("",):
+                begin = None if given is None else tuple(part[len(ended)] for part in given)
+                states = [now for now, _ in stepped(self, rows.flip(1) if way else rows, begin, f"l{layer}{way}")]
+                if (record := getattr(self, "record", None)) is not None:
+                    record.setdefault(f"l{layer}{way}", []).extend(states)
+                one = torch.stack([now[0] for now in states], 1)
+                outputs.append(one.flip(1) if way else one)
+                ended.append(states[-1])
+            rows = torch.cat(outputs, -1)
+        last = tuple(torch.stack(part) for part in zip(*ended, strict=True))
+        return rows if self.batch_first else rows.transpose(0, 1), last if self.mode == "LSTM" else last[0]
 
 
 @contextmanager
 def unrolled(net: nn.Module) -> Iterator[None]:
-    """Within it the network's recurrent layers, those of torch, are unrolled; afterwards they are what they were."""
-    changed = [(layer, type(layer)) for layer in net.modules() if type(layer) in (nn.RNN, nn.GRU, nn.LSTM)]
+    """Within it the network's recurrent layers, those of torch and of `nn.cells`, are unrolled; afterwards they are what they were."""
+    changed = [(layer, type(layer)) for layer in net.modules() if type(layer) in _FUSED]
     for layer, _ in changed:
         layer.__class__ = Unrolled
     try:
@@ -88,3 +53,26 @@ def unrolled(net: nn.Module) -> Iterator[None]:
     finally:
         for layer, kind in changed:
             layer.__class__ = kind
+
+
+@contextmanager
+def recorded(net: nn.Module) -> Iterator[dict[str, dict[str, list[State]]]]:
+    """Within it recurrent layers are unrolled and keep their states: by the layer's name in the network, then by layer and direction
+    ("l0", "l0_reverse"), a list with one state a step in the order in which the layer read.
+
+    >>> net = nn.GRU(2, 3, batch_first=True)
+    >>> with recorded(net) as states:
+    ...     outputs, _ = net(torch.zeros(4, 5, 2))
+    >>> len(states[""]["l0"]), bool((states[""]["l0"][-1][0] == outputs[:, -1]).all())
+    (5, True)
+    """
+    records: dict[str, dict[str, list[State]]] = {}
+    with unrolled(net):
+        layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, Unrolled)}
+        for name, layer in layers.items():
+            layer.record = records[name] = {}
+        try:
+            yield records
+        finally:
+            for layer in layers.values():
+                del layer.record

@@ -131,6 +131,13 @@ TEMPLATES = Gallery(
             "netwright.recipes.convolution:residual_conv_3d",
             kinds=("volume",),
         ),
+        Entry(
+            "recurrent",
+            "recurrent layers (GRU, LSTM, Elman) over series or texts, in one or two directions",
+            "Elman (1990); Hochreiter and Schmidhuber (1997); Cho et al. (2014)",
+            "netwright.recipes.recurrent:recurrent",
+            kinds=("series", "text", "table"),
+        ),
     ],
 )
 
@@ -294,6 +301,29 @@ RECIPES = Gallery(
             "Kim (2014), with windows of 3, 4 and 5 words",
             "netwright.recipes.charcnn:word_cnn",
             kinds=("text",),
+        ),
+        Entry(
+            "gru-classifier",
+            "gated recurrent units with cross-entropy for classes of series or texts",
+            "Cho et al. (2014)",
+            "netwright.recipes.recurrent:gru_classifier",
+            kinds=("series", "text"),
+            tasks=("binary", "classes"),
+        ),
+        Entry(
+            "gru-regressor",
+            "gated recurrent units with squared error for a number from a series or a text",
+            "Cho et al. (2014)",
+            "netwright.recipes.recurrent:gru_regressor",
+            kinds=("series", "text"),
+            tasks=("number",),
+        ),
+        Entry(
+            "lstm-classifier",
+            "long short-term memory with cross-entropy for classes of series or texts",
+            "Hochreiter and Schmidhuber (1997)",
+            "netwright.recipes.recurrent:lstm_classifier",
+            kinds=("series", "text"),
             tasks=("binary", "classes"),
         ),
     ],

@@ -1,0 +1,42 @@
+"""Which steps of padded sequences are there, and sequences read backwards from their own ends."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def inside(lengths: Tensor, n_steps: int) -> Tensor:
+    """Which steps are there: (N,) lengths -> (N, n_steps) bool.
+
+    >>> inside(torch.tensor([1, 3]), 3).int().tolist()
+    [[1, 0, 0], [1, 1, 1]]
+    """
+    return torch.arange(n_steps, device=lengths.device) < lengths.unsqueeze(-1)
+
+
+def backwards(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each sequence from its own last step to its first, what stands behind it where it was: (N, T, D) -> (N, T, D).
+
+    Twice gives what was there before.
+
+    >>> backwards(torch.tensor([[[1.0], [2.0], [0.0]]]), torch.tensor([2])).flatten().tolist()
+    [2.0, 1.0, 0.0]
+    """
+    if lengths is None:
+        return x.flip(1)
+    steps = torch.arange(x.shape[1], device=x.device)
+    mirrored = lengths.unsqueeze(-1) - 1 - steps
+    places = torch.where(mirrored >= 0, mirrored, steps)
+    return x.gather(1, places.unsqueeze(-1).expand(x.shape))
+
+
+def at_last(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """The last step of each sequence: (N, T, D) -> (N, D).
+
+    >>> at_last(torch.tensor([[[1.0], [2.0], [0.0]]]), torch.tensor([2])).tolist()
+    [[2.0]]
+    """
+    if lengths is None:
+        return x[:, -1]
+    return x.gather(1, (lengths - 1).view(-1, 1, 1).expand(-1, 1, x.shape[2])).squeeze(1)

@@ -1,0 +1,1 @@
+"""Estimators that answer at every step of a sequence, or beyond its end."""
