@@ -141,7 +141,8 @@ def resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
     common = math.gcd(rate, wanted)
     found = resample_poly(samples.astype(np.float64), wanted // common, rate // common)
-    return np.clip(found, -1, 1).astype(np.float32)
+    clipped: np.ndarray = np.clip(found, -1, 1).astype(np.float32)
+    return clipped
 
 
 def _check_size(path: str) -> None:
