@@ -38,7 +38,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
     after, *maps = found.figures
     return found.model_copy(
         update={
-            "probe": "filters_and_maps",
+            "probe": "filters-and-maps",
             "family": "gallery",
             "title": f"8 filters of 5 x 5 and 16 above them, learned from {n:,} digits, know {accuracy:.1%} of {len(x_test)} others",
             "measured": {**found.measured, "accuracy": accuracy, "training_images": n},

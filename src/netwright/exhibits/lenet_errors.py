@@ -42,7 +42,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
         for i in wrong[:MOST]
     )
     return Finding(
-        probe="lenet_errors",
+        probe="lenet-errors",
         family="gallery",
         verdict="info",
         title=f"LeNet-5 reads {len(wrong)} of {len(y_test):,} {what} wrongly ({len(wrong) / len(y_test):.2%}) after {net.n_iter_} epochs",

@@ -49,7 +49,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
     turned = {"up": "down", "down": "up", "left": "right", "right": "left"}
     mirrored = float(np.mean(backwards == np.array([turned[name] for name in y_test])))
     return Finding(
-        probe="moving_blobs",
+        probe="moving-blobs",
         family="gallery",
         verdict="pass" if deep > flat + 0.2 else "fail",
         title=f"which of four ways a spot moves: {deep:.0%} right by convolution in space and time, {flat:.0%} over the mean frame",

@@ -47,7 +47,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
     here = {name: float(finding.measured["accuracy_here"] or 0) for name, finding in found.items()}
     first, second, third = NETS
     return Finding(
-        probe="shift_invariance",
+        probe="shift-invariance",
         family="gallery",
         verdict="pass" if far[third] > far[first] else "fail",
         title=f"moved by {MOST} pixels, digits are known by the perceptron in {far[first]:.0%} of the cases, by convolution in "

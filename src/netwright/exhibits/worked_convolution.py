@@ -47,7 +47,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
     shown = ", ".join(f"{unit} = {value}" for unit, value in answers.items())
     best = max(answers, key=lambda unit: answers[unit])
     return Finding(
-        probe="worked_convolution",
+        probe="worked-convolution",
         family="gallery",
         verdict="pass" if wrong == 0 else "fail",
         title=f"four units with the same 16 weights answer {shown}",
