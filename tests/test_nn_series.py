@@ -16,7 +16,7 @@ from netwright.data.audio_front import AudioFront
 from netwright.data.sequences import SequenceVector, SeriesFront
 from netwright.nn.audio import AudioConvNet, LogMel, MelAugment, mel_centers, mel_filters, to_hertz, to_mel
 from netwright.nn.masked import MaskedNorm, MaskedPool, mask_of
-from netwright.nn.series import Inception, InceptionSeriesNet, ResidualSeriesNet, SeriesConv
+from netwright.nn.series import Inception, InceptionSeriesNet, ResidualSeriesBlock, ResidualSeriesNet, SeriesConv
 from netwright.recipes.audio import audio_conv
 
 NETS = {
@@ -82,6 +82,14 @@ def test_a_residual_block_of_one_channel_is_what_its_formula_says() -> None:
     first, second, third, short = (part.conv for part in (block.first, block.second, block.third, block.short))
     wanted = (short(x) + third(second(first(x).relu()).relu())).relu().mean(2)
     assert torch.allclose(net(x.transpose(1, 2), torch.tensor([12, 12])), wanted, atol=1e-6)
+
+
+def test_a_block_takes_nothing_from_steps_behind_the_end() -> None:
+    torch.manual_seed(0)
+    block, x = ResidualSeriesBlock(2, 3, norm="layer").eval(), batch().transpose(1, 2)
+    y = block(x, mask_of(LENGTHS, x.shape[2]))
+    for row, n in zip(range(4), LENGTHS.tolist(), strict=True):
+        torch.testing.assert_close(y[row : row + 1, :, :n], block(x[row : row + 1, :, :n], None), rtol=1e-4, atol=1e-5)
 
 
 def test_an_inception_module_has_no_window_longer_than_the_series() -> None:
