@@ -25,7 +25,7 @@ class Example:
 
     Args:
         arguments: of its class (a layer), or options of it (a template, a recipe), beside those that the entry fixes.
-        inputs: of a layer, rows first: a tuple of sizes is a tensor of normal numbers, `Whole` one of whole numbers.
+        inputs: of a layer, rows first: a tuple of sizes is a tensor of normal numbers, `Whole` one of whole numbers, None nothing.
         make: "package.module:name" of a function without arguments that returns (module, inputs), where plain data cannot
             say it; then `arguments` and `inputs` are empty.
         kind: of a template or a recipe, the kind of rows that it is shown with; by default the first that fits.
@@ -35,7 +35,7 @@ class Example:
     """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    inputs: tuple[tuple[int, ...] | Whole, ...] = ()
+    inputs: tuple[tuple[int, ...] | Whole | None, ...] = ()
     make: str = ""
     kind: str = ""
 

@@ -22,7 +22,7 @@ INPUT = "(input)"
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
-    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
 
 
 COUNTS: dict[Any, Callable[..., int]] = {
@@ -71,11 +71,11 @@ def _tensors(value: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
-class _Record(TorchDispatchMode):
+class _Record(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Listens to the modules for their calls, and to torch for its products."""
 
     def __init__(self, module: nn.Module, *, follow: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.paths = {id(part): path for path, part in module.named_modules()}
         self.own = {id(t) for t in (*module.parameters(), *module.buffers())}
         self.follow = follow
@@ -144,7 +144,7 @@ def _taken_apart() -> Iterator[None]:
     """Recurrent layers as products, which can be counted, and not as one operation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of processors that are not there
-        with torch.backends.mkldnn.flags(enabled=False):  # type: ignore[no-untyped-call]
+        with torch.backends.mkldnn.flags(enabled=False):
             yield
 
 

@@ -80,6 +80,7 @@ LAYERS = Gallery(
             "multi-layer perceptron of any widths and activation",
             "Rumelhart, Hinton and Williams (1986)",
             "netwright.nn.mlp:MLP",
+            example=Example({"n_in": 4, "n_out": 3, "hidden": (8,)}, inputs=((4, 4),)),
         ),
         Entry(
             "threshold-net",
@@ -93,114 +94,141 @@ LAYERS = Gallery(
             "six convolutions over one-hot letters of an alphabet of 70, read backwards",
             "Zhang, Zhao and LeCun (2015)",
             "netwright.nn.charcnn:CharConvs",
+            example=Example(
+                {"chars": "abcdefgh", "length": 123, "width": 16}, inputs=(Whole((2, 123), below=10, least=1),)
+            ),
         ),
         Entry(
             "additive-affinity",
             "how well a vector answers a query, by a layer of tanh on both",
             "Bahdanau, Cho and Bengio (2015)",
             "netwright.nn.attention:AdditiveAffinity",
+            example=Example({"query_dim": 6, "dim": 8, "width": 8}, inputs=((2, 3, 6), (2, 10, 8))),
         ),
         Entry(
             "dot-affinity",
             "how well a vector answers a query, by their scaled product",
             "Luong, Pham and Manning (2015); Vaswani et al. (2017)",
             "netwright.nn.attention:DotAffinity",
+            example=Example(inputs=((2, 3, 8), (2, 10, 8))),
         ),
         Entry(
             "attention-pool",
             "a set of vectors as their sum weighted by how well each answers a learned query",
             "Bahdanau, Cho and Bengio (2015); Ilse, Tomczak and Welling (2018)",
             "netwright.nn.attention:AttentionPooling",
+            example=Example({"dim": 8}, inputs=((2, 10, 8), Whole((2,), below=11, least=1))),
         ),
         Entry(
             "self-attention",
             "every vector asks all vectors, by several heads, and can show its scores",
             "Vaswani et al. (2017)",
             "netwright.nn.attention:SelfAttention",
+            example=Example({"dim": 16, "heads": 4}, inputs=((2, 10, 16),)),
         ),
         Entry(
             "positions",
             "sines and cosines of the place added to a sequence of vectors",
             "Vaswani et al. (2017)",
             "netwright.nn.transformer:Positions",
+            example=Example({"dim": 16}, inputs=((2, 10, 16),)),
         ),
         Entry(
             "patches",
             "runs of vectors as one vector each, so that a long series becomes a short one",
             "Nie et al. (2023)",
             "netwright.nn.transformer:Patches",
+            example=Example({"size": 8, "stride": 4}, inputs=((2, 32, 3), Whole((2,), below=33, least=1))),
         ),
         Entry(
             "encoder-block",
             "self-attention and two linear maps, each on a branch beside the identity",
             "Vaswani et al. (2017); Xiong et al. (2020)",
             "netwright.nn.transformer:EncoderBlock",
+            example=Example({"dim": 16, "heads": 4, "hidden": 32}, inputs=((2, 10, 16),)),
         ),
         Entry(
             "transformer-trunk",
             "a set or a sequence of vectors through encoder blocks to one vector",
             "Vaswani et al. (2017); Devlin et al. (2019)",
             "netwright.nn.transformer:TransformerTrunk",
+            example=Example({"n_in": 8, "width": 16, "heads": 4}, inputs=((2, 10, 8), Whole((2,), below=11, least=1))),
         ),
         Entry(
             "attention-trunk",
             "vectors of a set through layers of their own, then attention pooling",
             "Ilse, Tomczak and Welling (2018); Zaheer et al. (2017)",
             "netwright.nn.transformer:AttentionTrunk",
+            example=Example({"n_in": 8, "width": 16}, inputs=((2, 10, 8), Whole((2,), below=11, least=1))),
         ),
         Entry(
             "masked-norm",
             "batch or layer norm of maps in time, in which steps behind the end of a row have no part",
             "Ioffe and Szegedy (2015); Ba, Kiros and Hinton (2016)",
             "netwright.nn.masked:MaskedNorm",
+            example=Example({"width": 8}, inputs=((2, 8, 20), None)),
         ),
         Entry(
             "masked-pool",
             "mean, maximum or both over the steps that are there",
             "Lin, Chen and Yan (2014)",
             "netwright.nn.masked:MaskedPool",
+            example=Example({"width": 8}, inputs=((2, 8, 20), None)),
         ),
         Entry(
             "residual-series-block",
             "three convolutions over time with their norms beside a short cut",
             "Wang, Yan and Oates (2017)",
             "netwright.nn.series:ResidualSeriesBlock",
+            example=Example({"n_in": 4, "n_out": 8}, inputs=((2, 4, 64), None)),
         ),
         Entry(
             "inception",
             "convolutions of three windows and a maximum over time side by side",
             "Ismail Fawaz et al. (2020)",
             "netwright.nn.series:Inception",
+            example=Example({"n_in": 4, "width": 8, "n_steps": 64}, inputs=((2, 4, 64), None)),
         ),
         Entry(
             "residual-series-net",
             "residual blocks over a series, and the mean over its steps",
             "Wang, Yan and Oates (2017)",
             "netwright.nn.series:ResidualSeriesNet",
+            example=Example(
+                {"channels": 2, "n_steps": 64, "width": 8}, inputs=((2, 64, 2), Whole((2,), below=65, least=1))
+            ),
         ),
         Entry(
             "inception-series-net",
             "inception modules over a series with a short cut beside every three, and the mean over its steps",
             "Ismail Fawaz et al. (2020)",
             "netwright.nn.series:InceptionSeriesNet",
+            example=Example(
+                {"channels": 2, "n_steps": 64, "width": 8}, inputs=((2, 64, 2), Whole((2,), below=65, least=1))
+            ),
         ),
         Entry(
             "log-mel",
             "samples of sound to decibels in mel bands, frame by frame",
             "Davis and Mermelstein (1980)",
             "netwright.nn.audio:LogMel",
+            example=Example({"rate": 8000}, inputs=((2, 8000), Whole((2,), below=8001, least=1))),
         ),
         Entry(
             "mel-augment",
             "random changes of frequencies, speed, bands and frames of a sound, in training only",
             "Jaitly and Hinton (2013); Park et al. (2019)",
             "netwright.nn.audio:MelAugment",
+            example=Example(
+                {"rate": 8000, "n_bands": 40, "warp": 0.1}, inputs=((2, 40, 100), Whole((2,), below=101, least=1))
+            ),
         ),
         Entry(
             "audio-conv-net",
             "stages of residual convolutions over mel bands and time",
             "He et al. (2016); Hershey et al. (2017)",
             "netwright.nn.audio:AudioConvNet",
+            example=Example({"n_bands": 40, "width": 8}, inputs=((2, 40, 100), Whole((2,), below=101, least=1))),
         ),
         Entry(
             "conv-stack",

@@ -37,7 +37,7 @@ def example_of(entry: Entry, seed: int = 0) -> tuple[nn.Module, tuple[Any, ...]]
             module, inputs = load(example.make)()
         else:
             module = entry.load()(**{**entry.options, **example.arguments})
-            inputs = tuple(drawn(shape, derive(seed, "input", i)) for i, shape in enumerate(example.inputs))
+            inputs = tuple(shape and drawn(shape, derive(seed, "input", i)) for i, shape in enumerate(example.inputs))
     return module.eval(), inputs
 
 
