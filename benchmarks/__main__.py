@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import attack_speed, cost, engine, kinds, lenet, main_job, series, streaming, text_nets
+from benchmarks import attack_speed, cost, engine, kinds, lenet, main_job, series, streaming, text_nets, trees
 from benchmarks.results import RESULTS, store
 from netwright.core.errors import NetwrightError
 
@@ -20,6 +20,7 @@ BENCHMARKS = {
     **cost.BENCHMARKS,
     **text_nets.BENCHMARKS,
     **series.BENCHMARKS,
+    **trees.BENCHMARKS,
 }
 
 

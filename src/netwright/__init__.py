@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netwright.data.grouped import sets_of as sets_of
     from netwright.estimators import Classifier as Classifier
     from netwright.estimators import Regressor as Regressor
     from netwright.explain.through_time import gradient_over_time as gradient_over_time
@@ -51,6 +52,7 @@ _HOMES = {
     "resume": "netwright.workflow.main",
     "run": "netwright.workflow.main",
     "search_topology": "netwright.workflow.topology",
+    "sets_of": "netwright.data.grouped",
 }
 """Public name -> module. Nothing is imported before it is asked for, so that `import netwright` needs no torch."""
 
@@ -74,6 +76,7 @@ __all__ = [
     "resume",
     "run",
     "search_topology",
+    "sets_of",
 ]
 
 

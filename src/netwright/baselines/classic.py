@@ -23,6 +23,7 @@ from netwright.baselines.penalty import DENSE_MULTIPLICATIONS_PER_SECOND, fit_li
 from netwright.baselines.series import nearest_series, random_kernels
 from netwright.baselines.task import Beside, Method, Rows, Task
 from netwright.baselines.text import char_tfidf, fit_tfidf, topics, word_tfidf
+from netwright.baselines.trees import tree_counts, tree_edit_neighbours
 from netwright.baselines.volumes import volume_fields, voxel_features, voxel_values, voxel_words
 from netwright.core.seed import derive
 
@@ -52,8 +53,8 @@ def dummy(task: Task) -> Method:
 
 def linear(task: Task) -> Method:
     """Logistic regression, or ridge regression: numbers standardised, missing ones at the mean with an indicator,
-    categories one-hot with rare ones together, texts as TF-IDF of words, images and volumes as shrunk pixels and voxels; the penalty
-    with the least validation loss.
+    categories one-hot with rare ones together, texts as TF-IDF of words, images and volumes as shrunk pixels and voxels, sets as
+    statistics over their elements; the penalty with the least validation loss.
 
     Training images and volumes are thinned to what the memory, and 50 steps within the budget, allow.
 
@@ -177,4 +178,6 @@ METHODS: dict[str, Callable[[Task], Method]] = {
     "random-kernels": random_kernels,
     "nearest-series": nearest_series,
     "mel-frames": mel_frames,
+    "tree-counts": tree_counts,
+    "tree-edit-neighbours": tree_edit_neighbours,
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from netwright.baselines.task import Method, Rows, Task, mean_loss
+from netwright.baselines.votes import Votes
 from netwright.core.finding import Cell
 from netwright.data.shrink import shrink, shrunk_size
 
@@ -78,39 +79,19 @@ def _shapes(rows: Rows) -> list[tuple[int, int, int]]:
     return [(int(c), int(h), int(w)) for c, h, w in (pixels.shape[1:] for pixels in rows.pixels.values())]
 
 
-class Neighbours:
-    """The vote, or the mean, of the nearest of some rows.
-
-    Beside the k votes of neighbours the class shares of all rows have one together, so that no class is held impossible.
-
-    Source: Cover and Hart (1967).
-    """
+class Neighbours(Votes):
+    """The vote, or the mean, of the nearest of some rows. Source: Cover and Hart (1967)."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, n_classes: int, most: int) -> None:
         from sklearn.neighbors import NearestNeighbors
 
-        there = np.ones(len(y), bool) if weight is None else weight > 0
-        self.y, self.n_classes = y[there], n_classes
-        self.weight = np.ones(len(self.y)) if weight is None else weight[there] / weight[there].mean()
-        self.k = min(most, len(self.y))
-        self.tree = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(x[there])
-        self.classes_ = np.unique(self.y) if n_classes else np.zeros(0)
-        self.shares = np.array([self.weight[self.y == c].sum() for c in self.classes_]) / self.weight.sum()
+        super().__init__(y, weight, n_classes, most)
+        self.tree = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(x[self.there])
 
     def nearest(self, x: np.ndarray) -> np.ndarray:
         """Places (N, k) of the nearest rows, the nearest first."""
         found: np.ndarray = self.tree.kneighbors(x, n_neighbors=self.k, return_distance=False)
         return found
-
-    def vote(self, near: np.ndarray) -> np.ndarray:
-        """Probabilities (N, C) of `classes_`, or values (N,), from the places of neighbours (N, k)."""
-        weight, y = self.weight[near], self.y[near]
-        if not self.n_classes:
-            values: np.ndarray = np.average(y, axis=1, weights=weight)
-            return values
-        votes = np.stack([(weight * (y == c)).sum(1) for c in self.classes_], 1) + self.shares
-        shares: np.ndarray = votes / votes.sum(1, keepdims=True)
-        return shares
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         """Probabilities (N, C) in the order of `classes_`."""

@@ -8,6 +8,7 @@ from netwright.baselines.entries import BASELINES
 from netwright.core.files import write_text
 from netwright.core.spec import SeriesField
 from netwright.data.data import Data
+from netwright.data.grouped import grouped_field, kinds_of
 from netwright.losses.metrics import check_metric
 
 _SCRIPT = '''"""{name}: {summary}. Refitted on the same training rows as in the run.
@@ -31,6 +32,7 @@ from netwright.core.errors import DataError, NetwrightError
 from netwright.core.files import writing
 from netwright.data.data import Data
 from netwright.data.encode import fit_inputs, fit_target
+from netwright.data.grouped import group_rows, keyed
 from netwright.data.read import look
 from netwright.data.series_rows import Steps, gather_known, told
 from netwright.losses.metrics import metrics_for, score
@@ -40,6 +42,7 @@ TARGET, TASK = {target!r}, {task!r}
 KINDS = {{
 {kinds}}}
 STEPS = Steps({by!r}, {order!r}, {labels!r})  # how rows make series, where they do
+SET_BY, ELEMENTS = {set_by!r}, {elements!r}
 METRIC, REPORTED = {metric!r}, {reported!r}
 SPLIT = Path(__file__).resolve().parent / "split.json"  # row numbers in DATA, counted from 0
 
@@ -50,13 +53,17 @@ def fit(path):
     frame = look(path, series=series, volumes="volume" in KINDS.values()).frame
     if STEPS.by:
         frame = gather_known(frame, STEPS, [TARGET, *KINDS])
+    if SET_BY:
+        frame = group_rows(frame, SET_BY, ELEMENTS, {set_name!r}).drop(SET_BY)
     split = json.loads(SPLIT.read_text(encoding="utf-8"))
     rows = {{part: np.array(split[part], dtype=np.int64) for part in ("train", "valid", "test")}}
     if max(int(r.max(initial=0)) for r in rows.values()) >= len(frame):
         raise DataError(f"{{path}} has {{len(frame)}} rows, fewer than {{SPLIT}} counts; it is not the data of the run")
     weight = np.array(split["weight"], dtype=np.float64) if "weight" in split else None
     train = frame[rows["train"]]
-    data = Data(frame, told(fit_inputs(train, KINDS), STEPS), fit_target(train[TARGET], TASK), rows, weight)
+    spec = told(fit_inputs(train, KINDS), STEPS)
+    spec = keyed(spec, SET_BY, {set_name!r}) if SET_BY else spec
+    data = Data(frame, spec, fit_target(train[TARGET], TASK), rows, weight)
     return fit_baseline({name!r}, data, seed={seed!r}, budget_seconds={budget!r})
 
 
@@ -115,6 +122,7 @@ def write_script(
         UsageError: no such baseline or metric.
         SetupError: the script cannot be written.
     """
+    sets = grouped_field(data.spec)
     entry, source = BASELINES[name], None if data_path is None else str(Path(data_path).resolve())
     made = next((f for f in data.spec.wholes if isinstance(f, SeriesField)), SeriesField(n_steps=1))
     text = _SCRIPT.format(
@@ -128,6 +136,9 @@ def write_script(
         target=data.target.name,
         task=data.target.task,
         kinds="".join(f"    {field.name!r}: {field.kind!r},\n" for field in data.spec.fields),
+        set_by=sets.key if sets else None,
+        elements=kinds_of(sets) if sets else {},
+        set_name=sets.name if sets else "set",
         metric=check_metric(metric or None, data.target),
         reported=None if reported is None else float(reported),
         seed=int(seed),

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netwright.baselines.counts import node_counts
+from netwright.baselines.sets import pooled_statistics
 from netwright.core.errors import DataError
 from netwright.core.finding import Cell
 from netwright.core.seed import numpy_generator
-from netwright.core.spec import InputSpec
+from netwright.core.spec import InputSpec, SetField, TreeField
 from netwright.data.batch import Inputs
 
 _LARGEST = {np.dtype(np.float32): 1e30, np.dtype(np.float64): 1e100}
@@ -137,7 +139,8 @@ def mean_loss(found: np.ndarray, classes: np.ndarray, rows: Rows) -> float:
 
 
 def matrix(x: Inputs, spec: InputSpec) -> np.ndarray:
-    """Inputs (named tensors) as one matrix (N, F): numbers, codes, then plain tensors flattened; infinities as NaN.
+    """Inputs (named tensors) as one matrix (N, F): numbers, codes, then plain tensors flattened, statistics over the elements of sets,
+    counts of the nodes of trees; infinities as NaN.
 
     It is float32 where there are plain tensors of that kind only, else float64. Images and texts have no part in it.
 
@@ -147,9 +150,10 @@ def matrix(x: Inputs, spec: InputSpec) -> np.ndarray:
     names = [n for n in ("numbers", "codes") if n in x] + [
         f.name for f in spec.fields if f.kind == "vector" and f.name in x
     ]
-    if not names:
+    pooled = [_pooled(x, field) for field in spec.wholes if isinstance(field, SetField | TreeField)]
+    if not names and not pooled:
         return np.zeros((len(next(iter(x.values()))), 0))
-    tensors = [x[n].detach().cpu() for n in names]
+    tensors = [*(x[n].detach().cpu() for n in names), *pooled]
     kind = torch.float32 if all(t.dtype == torch.float32 for t in tensors) else torch.float64
     found = torch.cat([t.to(kind).flatten(1) if t.dim() > 1 else t.to(kind)[:, None] for t in tensors], 1).numpy()
     most, step = _LARGEST[found.dtype], max(1, _CHUNK // max(1, found.shape[1]))
@@ -158,6 +162,14 @@ def matrix(x: Inputs, spec: InputSpec) -> np.ndarray:
         piece[~np.isfinite(piece)] = np.nan
         np.clip(piece, -most, most, out=piece)
     return found
+
+
+def _pooled(x: Inputs, field: SetField | TreeField) -> Tensor:
+    """What is a number of a whole thing in a cell."""
+    arrays = {name: x[name].detach().cpu().numpy() for name in field.tensors if name in x}
+    return torch.from_numpy(
+        pooled_statistics(arrays, field) if isinstance(field, SetField) else node_counts(arrays, field)
+    )
 
 
 def category_columns(spec: InputSpec) -> tuple[int, ...]:

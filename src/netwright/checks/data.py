@@ -23,7 +23,12 @@ MASSIVE = 0.5
 """Share of test rows with a copy in training from which the test says nothing."""
 
 
-_WHAT = {"image": ("the pixels", "the pixels do"), "text": ("the words", "the words do")}
+_WHAT = {
+    "image": ("the pixels", "the pixels do"),
+    "text": ("the words", "the words do"),
+    "set": ("the elements", "the elements do"),
+    "tree": ("these trees", "the trees do"),
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ def content_keys(data: Data, part: Part, *, with_target: bool = False) -> np.nda
     the space in them (two texts that differ in unknown words only are no copies)."""
     block = data.block(part)
     names = [n for n in ("numbers", "codes") if n in block.x] + [f.name for f in data.spec.fields if f.name in block.x]
+    names += [n for f in data.spec.wholes for n in f.tensors if n in block.x and n not in names]
     texts = [torch.from_numpy(text_keys(cells)) for cells in data.texts(part).values()]
     return _digests([block.x[n] for n in names] + texts + _target(block, with_target))
 
@@ -199,6 +205,8 @@ def copies_by_chance(data: Data) -> float:
     cells += [np.concatenate([text_keys(part[t.name]) for part in texts]) for t in data.spec.texts]
     for image in data.spec.images:
         cells.append(np.concatenate([_digests([data.block(part).x[image.name]]) for part in PARTS]))
+    for whole in data.spec.wholes:
+        cells.append(np.concatenate([_digests([data.block(part).x[n] for n in whole.tensors]) for part in PARTS]))
     agree = 1.0
     for values in cells:
         _, counts = np.unique(values, return_counts=True)

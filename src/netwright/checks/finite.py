@@ -10,7 +10,17 @@ import torch
 
 from netwright.checks.fresh import affordable, objective_of, sealed, some_rows
 from netwright.core.finding import Finding, Table, Verdict
-from netwright.core.spec import PAD, UNKNOWN, CategoryField, ImageField, NumberField, TextField, VectorField
+from netwright.core.spec import (
+    PAD,
+    UNKNOWN,
+    CategoryField,
+    ImageField,
+    NumberField,
+    SetField,
+    TextField,
+    TreeField,
+    VectorField,
+)
 from netwright.data.batch import Block, Inputs
 from netwright.model import Subject
 from netwright.train.judging import outputs_of
@@ -99,6 +109,10 @@ def _edges(subject: Subject, sample: Inputs, everything: Inputs) -> Iterator[tup
             for edge, token in (("empty", PAD), ("of unknown words", UNKNOWN)):
                 yield field.name, edge, {**sample, **{n: torch.full_like(sample[n], token) for n in field.tensors}}
             continue
+        if isinstance(field, SetField | TreeField):
+            of_field = _set_edges(field, sample) if isinstance(field, SetField) else _tree_edges(field, sample)
+            yield from ((field.name, edge, {**sample, **changed}) for edge, changed in of_field)
+            continue
         name, column = spec.locate(field.name)
         for edge, value in _values(field, everything[name]):
             changed = sample[name].clone()
@@ -107,6 +121,31 @@ def _edges(subject: Subject, sample: Inputs, everything: Inputs) -> Iterator[tup
             else:
                 changed[:, column] = value
             yield field.name, edge, {**sample, name: changed}
+
+
+def _set_edges(field: SetField, sample: Inputs) -> Iterator[tuple[str, Inputs]]:
+    """Sets of one element, and sets in which one column of all elements is at an edge."""
+    length = f"{field.name}:length"
+    there = torch.arange(field.n_elements) < sample[length].unsqueeze(1)
+    yield "of one element", {length: torch.ones_like(sample[length])}
+    for tensor, columns in (("numbers", field.numbers), ("codes", field.categories)):
+        name = f"{field.name}:{tensor}"
+        for i, column in enumerate(columns):
+            for edge, value in _values(column, sample[name]):
+                changed = sample[name].clone()
+                changed[:, :, i] = torch.where(there, value, changed[:, :, i])
+                yield f"of elements with {column.name} {edge}", {name: changed}
+
+
+def _tree_edges(field: TreeField, sample: Inputs) -> Iterator[tuple[str, Inputs]]:
+    """Trees of unknown labels, trees of one node, and paths without a branch."""
+    labels, parents = (sample[name] for name in field.tensors)
+    there = labels != PAD
+    yield "of unknown labels", {field.tensors[0]: torch.where(there, UNKNOWN, labels).to(labels.dtype)}
+    root = torch.arange(labels.shape[1]) == 0
+    yield "a single node", {field.tensors[0]: labels * root, field.tensors[1]: torch.full_like(parents, -1)}
+    path = torch.arange(-1, labels.shape[1] - 1).expand_as(parents)
+    yield "a path", {field.tensors[1]: torch.where(there, path, -1).to(parents.dtype)}
 
 
 def _values(

@@ -185,7 +185,8 @@ def _with_holes(subject: Subject, pool: Batch, seed: int) -> Batch | None:
     there are none of these."""
     spec = subject.model.spec if subject.model else subject.need("data").spec
     rng, x = generator(seed, "holes"), dict(pool.x)
-    if not spec.numbers and not spec.categories and not spec.texts:
+    holed = [f for f in spec.wholes if f.kind in ("set", "tree")]
+    if not spec.numbers and not spec.categories and not spec.texts and not holed:
         return None
     if spec.numbers:
         x["numbers"] = torch.where(torch.rand(x["numbers"].shape, generator=rng) < 0.1, torch.nan, x["numbers"])
@@ -194,6 +195,12 @@ def _with_holes(subject: Subject, pool: Batch, seed: int) -> Batch | None:
     for name in (tensor for text in spec.texts for tensor in text.tensors if tensor in x):
         lost = (torch.rand(x[name].shape, generator=rng) < 0.1) & (x[name] != PAD)
         x[name] = torch.where(lost, UNKNOWN, x[name])
+    for name in (tensor for f in holed for tensor in f.tensors if not tensor.endswith((":length", ":parents"))):
+        lost = torch.rand(x[name].shape, generator=rng) < 0.1
+        if name.endswith(":labels"):
+            x[name] = torch.where(lost & (x[name] != PAD), UNKNOWN, x[name])
+        else:
+            x[name] = torch.where(lost, torch.nan if x[name].is_floating_point() else 0, x[name])
     return Batch(x, pool.y, pool.weight)
 
 

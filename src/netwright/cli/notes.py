@@ -5,10 +5,22 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from netwright.core.spec import PAD, UNKNOWN, CategoryField, InputSpec, NumberField, TargetSpec, TextField
+from netwright.core.spec import (
+    PAD,
+    UNKNOWN,
+    CategoryField,
+    InputSpec,
+    NumberField,
+    SetField,
+    TargetSpec,
+    TextField,
+    TreeField,
+)
 from netwright.data.cells import counted, is_missing_word, to_days, to_labels, to_numbers, to_text
 from netwright.data.look import Look
+from netwright.data.sets import elements_of
 from netwright.data.text import encode_text, texts_of
+from netwright.data.trees import trees_of
 from netwright.report.text import plain
 
 SHOWN = 8
@@ -37,6 +49,10 @@ def notes(looked: Look, spec: InputSpec, target: TargetSpec) -> list[str]:
             found += _strange_numbers(frame[field.name], field)
         elif isinstance(field, TextField):
             found += _strange_texts(frame[field.name].head(_SAMPLE), field)
+        elif isinstance(field, SetField):
+            found += _strange_sets(frame[field.name], field)
+        elif isinstance(field, TreeField):
+            found += _strange_trees(frame[field.name].head(_SAMPLE), field)
     return [plain(note) for note in found]
 
 
@@ -92,5 +108,40 @@ def _strange_texts(column: pl.Series, field: TextField) -> list[str]:
         what = f"{counted(n, 'text')} in which most words were not in the training rows ({100 * share:.0f} % of all words here)"
         found.append(
             f"column {name!r}: {what}: a language unlike the training text, or another subject; answers on it are guesses"
+        )
+    return found
+
+
+def _strange_sets(column: pl.Series, field: SetField) -> list[str]:
+    """Sets with more elements than the model reads, and elements with cells that it cannot know."""
+    elements, sizes = elements_of(column)
+    found = []
+    if cut := int((sizes > field.n_elements).sum()):
+        found.append(
+            f"column {field.name!r}: {counted(cut, 'set')} of more than {field.n_elements:,} elements, as many as training rows had at "
+            "most; the rest is not read"
+        )
+    for category in field.categories:
+        found += _strange_categories(elements[category.name], category)
+    for number in field.numbers:
+        found += _strange_numbers(elements[number.name], number)
+    return found
+
+
+def _strange_trees(column: pl.Series, field: TreeField) -> list[str]:
+    """Trees with more nodes than the model reads, and nodes with labels that it does not know."""
+    trees, known = trees_of(column, field.notation), set(field.labels)
+    labels = [label for names, _ in trees for label in names]
+    unknown = [label for label in labels if label not in known]
+    found = []
+    if cut := sum(len(names) > field.n_nodes for names, _ in trees):
+        found.append(
+            f"column {field.name!r}: {counted(cut, 'tree')} of more than {field.n_nodes:,} nodes, of which the nearest to the root are read"
+        )
+    if unknown:
+        shown = ", ".join(repr(label[:30]) for label in sorted(set(unknown))[:3])
+        found.append(
+            f"column {field.name!r}: {counted(len(unknown), 'node')} of {len(labels):,} with a label that training rows did not have "
+            f"({shown}{', ...' if len(set(unknown)) > 3 else ''}), taken as unknown"
         )
     return found

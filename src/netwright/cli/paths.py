@@ -21,12 +21,14 @@ def check_data(path: Path) -> None:
     from netwright.data.parquet import ParquetTable, parquet_files
     from netwright.data.raw import check_path, format_of  # polars, a quarter of a second
     from netwright.data.sequence_folders import files_in
+    from netwright.data.tree_tables import holds_sources
 
     if parquet_files(path):
         ParquetTable(path)
         return
     if os.path.isdir(path):
-        list_folder(path, files_in(path))
+        if not holds_sources(path):
+            list_folder(path, files_in(path))
         return
     if path.suffix or path.is_file():
         format_of(path)

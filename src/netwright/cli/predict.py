@@ -36,7 +36,8 @@ def predict(
         typer.Argument(
             metavar="DATA",
             help="Rows to predict (CSV, TSV, JSON lines, Parquet), with the columns of the training file in any order; "
-            "further columns are ignored. For images: a folder of pictures, one picture, or an .npz with x_test or x.",
+            "further columns are ignored; rows of sets are grouped as in the training. For images: a folder of pictures, one picture, or "
+            "an .npz with x_test or x. For programs: a folder of .py files, or one.",
         ),
     ],
     output: Annotated[
@@ -54,8 +55,9 @@ def predict(
     """Predict new rows.
 
     Classes: columns row, prediction and p_<class> for each class (calibrated probabilities). Numbers: row, prediction,
-    lower and upper (an interval that covers 90 %). Rows are numbered from 0 in the order of DATA; pictures of a folder also
-    have a column file, and one that cannot be read has no row. What was strange in the rows is said on stderr.
+    lower and upper (an interval that covers 90 %). Rows are numbered from 0 in the order of DATA; pictures and programs of a
+    folder also have a column file, sets the column of their key, and a picture that cannot be read has no row. What was strange in the
+    rows is said on stderr.
 
     \b
     Examples:

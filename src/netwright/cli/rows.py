@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ import numpy as np
 import polars as pl
 
 from netwright.core.errors import DataError
-from netwright.core.spec import AudioField, InputSpec, SeriesField
+from netwright.core.spec import AudioField, InputSpec, SeriesField, TreeField
 from netwright.data.archive import Archive, Stored
 from netwright.data.arrays import layout_of
 from netwright.data.folder import PICTURES as PICTURE_FILES
 from netwright.data.folder import files_below, pictures_below, refuse_bad
+from netwright.data.grouped import grouped_field, regrouped
 from netwright.data.images import left_out, read_files
 from netwright.data.npz import images_of, role_of
 from netwright.data.npz_series import companion, series_of_arrays, used_with
@@ -27,6 +28,7 @@ from netwright.data.sequence_folders import SOUNDS, TABLES, files_in, is_table, 
 from netwright.data.series import column_of_series
 from netwright.data.series_rows import gathered_again
 from netwright.data.sound import BadSound, hear, is_sound
+from netwright.data.tree_tables import SOURCES, files_of, holds_sources, one_notation, read_source
 from netwright.data.volumes import column_of_volumes
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ class Answered:
     """Predictions for all rows, and what was strange.
 
     Args:
-        table: as `Model.predict_table`, with a column "file" where the rows were picture files.
+        table: as `Model.predict_table`, with a column "file" where the rows were files of pictures or of programs, and with
+            the key where they were grouped.
         notes: sentences on the rows. looked: the rows, where they came from a table.
     """
 
@@ -59,8 +62,12 @@ def check_rows(path: Path) -> None:
         DataError, SetupError: as `netwright.data.raw.check_path`.
     """
     if os.path.isdir(path):
+        if holds_sources(path):
+            return
         files = files_in(path)
         files_below(path, files, "cat.jpg" if files is PICTURE_FILES else "one.wav" if files is SOUNDS else "one.csv")
+        return
+    if path.suffix.lower() in SOURCES:
         return
     if not is_picture(path.name) and not is_sound(path.name) and (path.suffix or path.is_file()):
         format_of(path)
@@ -78,6 +85,8 @@ def answer(model: Model | Exported, path: Path) -> Answered:
         return _sounds(model, path, alone)
     if isinstance(alone, SeriesField) and (os.path.isdir(path) or (is_table(path.name) and not alone.by)):
         return _series_files(model, path, alone)
+    if path.suffix.lower() in SOURCES or (os.path.isdir(path) and holds_sources(path)):
+        return _sources(model, path)
     if os.path.isdir(path) or is_picture(path.name):
         return _pictures(model, path)
     if format_of(path) == "npz":
@@ -88,10 +97,38 @@ def answer(model: Model | Exported, path: Path) -> Answered:
     if gathered is not looked.frame:
         key = next(f.by for f in model.spec.wholes if isinstance(f, SeriesField) and f.by)
         return Answered(pl.concat(_tables(model, gathered)).insert_column(1, gathered[key]), [])
+    if grouped_field(model.spec):
+        return _sets(model, looked)
     table = pl.concat(_tables(model, looked.frame))
     if looked.kept is not None:
         table = table.with_columns(pl.Series("row", looked.kept, dtype=pl.Int64))
     return Answered(table, [], looked)
+
+
+def _sets(model: Model | Exported, looked: Look) -> Answered:
+    """Of rows that are grouped as those of the training were: one answer a set, beside its key."""
+    frame = regrouped(looked.frame, model.spec)
+    table = pl.concat(_tables(model, frame))
+    field = grouped_field(model.spec)
+    if field and field.key in frame.columns:
+        table = table.insert_column(1, frame[field.key])
+        frame = frame.drop(field.key)
+    return Answered(table, [], replace(looked, frame=frame))
+
+
+def _sources(model: Model | Exported, path: Path) -> Answered:
+    """Of files that hold a tree each, such as programs."""
+    trees = [f for f in model.spec.wholes if isinstance(f, TreeField)]
+    files = files_of(path)
+    if len(model.spec.fields) != 1 or not trees or trees[0].notation != one_notation(files):
+        raise DataError(f"{path} holds programs or trees in files, but the model was trained on {_columns(model.spec)}")
+    sources = pl.Series(trees[0].name, [read_source(file) for file in files], dtype=pl.String)
+    names = pl.Series("file", [os.path.relpath(f, path) if path.is_dir() else f.name for f in files], dtype=pl.String)
+    return Answered(pl.concat(_tables(model, sources.to_frame())).insert_column(1, names), [])
+
+
+def _columns(spec: InputSpec) -> str:
+    return "the columns " + ", ".join(spec.names[:8]) + (", ..." if len(spec.names) > 8 else "")
 
 
 def _tables(model: Model | Exported, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -108,9 +145,8 @@ def _only_image(spec: InputSpec, path: Path) -> str:
     """Name of the one column of the model, which must be images, or volumes where an array holds them."""
     if spec.kind == "image" or (spec.kind == "volume" and path.suffix.lower() == ".npz"):
         return spec.names[0]
-    shown = ", ".join(spec.names[:8]) + (", ..." if len(spec.names) > 8 else "")
     raise DataError(
-        f"{path} holds images or volumes alone, but the model was trained on the columns {shown}; give a table with these"
+        f"{path} holds images or volumes alone, but the model was trained on {_columns(spec)}; give a table with these"
     )
 
 

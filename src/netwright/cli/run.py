@@ -45,8 +45,8 @@ def run(
             metavar="DATA",
             help="A table: .csv, .tsv, .txt, .jsonl (each also with .gz or .zst), .parquet, or a folder of .parquet; images: a "
             "folder with one folder per class (below train/, valid/ and test/, or at once), or an .npz with x_train, y_train, "
-            "x_test, y_test; sounds (.wav, .flac, .ogg) and series (a .csv each): such a folder too; volumes and films: an .npz of "
-            "arrays (N, depth, height, width) or (N, depth, height, width, channels).",
+            "x_test, y_test; sounds (.wav, .flac, .ogg), series (a .csv each) and programs (.py): such a folder too; volumes and films: an "
+            ".npz of arrays (N, depth, height, width) or (N, depth, height, width, channels).",
             show_default=False,
         ),
     ],
@@ -152,6 +152,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    set_by: Annotated[
+        str | None,
+        typer.Option(
+            "--set-by",
+            metavar="COLUMN",
+            help="Rows with the same value here are the elements of one set (items of an order, atoms of a molecule): one answer a "
+            "set. Columns that are the same within each set stay columns of the row. By default off.",
+        ),
+    ] = None,
     skip: Annotated[
         list[str] | None,
         typer.Option(
@@ -248,6 +257,10 @@ def run(
       netwright run ecg.npz --series x                                series (N, steps) of an .npz
       netwright run sensors.csv --target fault --series-by machine --series-order time
       netwright run mnist.npz --template lenet5 --members 1           a network by name
+      netwright run items.csv --target late --set-by order            a set of rows an answer
+      netwright run trees.jsonl --target label                        columns nodes and children
+      netwright run parsed.tsv --target label --kind parse=tree       such as (S (NP dogs) (VP bark))
+      netwright run programs/                                         .py files, a folder per class
 
     \b
     The folder then holds:
@@ -276,6 +289,7 @@ def run(
         "split_column": split_column,
         "series_by": series_by,
         "series_order": series_order,
+        "set_by": set_by,
         "quick": quick,
         "force": force,
         "members": members,

@@ -208,7 +208,8 @@ class SetField(Frozen):
 
     Three tensors: `name:numbers` (N, n_elements, P) float64 and `name:codes` (N, n_elements, Q) int64, as those of a table (absent
     where there are no such columns; NaN and 0 behind the end), and `name:length` (N,) int64, at least 1. Of larger sets the first
-    `n_elements` are kept (`cut`: the share of training rows).
+    `n_elements` are kept (`cut`: the share of training rows). `key` is the column by which the rows of a table were grouped to sets;
+    empty where the cells came as sets.
     """
 
     kind: Literal["set"] = "set"
@@ -216,6 +217,7 @@ class SetField(Frozen):
     numbers: tuple[NumberField, ...] = ()
     categories: tuple[CategoryField, ...] = ()
     n_elements: int = Setting(ge=1)
+    key: str = ""
     cut: float = 0.0
 
     @property
@@ -231,13 +233,14 @@ class TreeField(Frozen):
     Two tensors: `name:labels` (N, n_nodes) int32 and `name:parents` (N, n_nodes) int32. Nodes stand in depth-first order, parents before
     their children, children in order, so that node 0 is the root and has parent -1. A label k of `labels` has the id k + 2; 1 is an
     unknown label, 0 stands behind the last node (with parent -1). Of larger trees the first `n_nodes` in breadth-first order are
-    kept (`cut`: the share of training rows).
+    kept (`cut`: the share of training rows). `notation` is "brackets" or "python" where the cells are trees in writing.
     """
 
     kind: Literal["tree"] = "tree"
     name: str = "tree"
     labels: tuple[str, ...]
     n_nodes: int = Setting(ge=1)
+    notation: Literal["", "brackets", "python"] = ""
     cut: float = 0.0
 
     @property

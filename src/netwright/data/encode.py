@@ -11,16 +11,13 @@ import torch
 from torch import Tensor
 
 from netwright.core.errors import DataError
-from netwright.core.spec import AnyField, CategoryField, ColumnKind, InputSpec, NumberField, TargetSpec, Task, kind_of
+from netwright.core.spec import AnyField, ColumnKind, InputSpec, TargetSpec, Task, kind_of
 from netwright.data.batch import Inputs
 from netwright.data.cells import numbers_of, require_columns, to_labels
 from netwright.data.images import encode_images, fit_images
 from netwright.data.kinds import KINDS, kind_of_field
+from netwright.data.plain import codes_of, fit_category, fit_number, spread
 from netwright.data.text import decode_words, encode_text, fit_text
-
-MAX_CATEGORIES = 10_000
-"""The most frequent categories of a column that get a code of their own; the rest share "unknown"."""
-MAX_KNOTS = 48
 
 
 def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind], *, lemmas: str = "") -> InputSpec:
@@ -34,9 +31,9 @@ def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind], *, lemmas: 
     fields: list[AnyField] = []
     for name, kind in kinds.items():
         if kind == "category":
-            fields.append(_fit_category(train[name]))
+            fields.append(fit_category(train[name]))
         elif kind in ("number", "integer", "date"):
-            fields.append(_fit_number(train[name], kind))
+            fields.append(fit_number(train[name], kind))
         elif kind == "text":
             fields.append(fit_text(train[name], lemmas=lemmas))
         elif kind == "image":
@@ -54,54 +51,6 @@ def fit_inputs(train: pl.DataFrame, kinds: Mapping[str, ColumnKind], *, lemmas: 
     return InputSpec(kind=kind_of(fields), fields=tuple(fields))
 
 
-def _fit_number(column: pl.Series, kind: str) -> NumberField:
-    values = numbers_of(column, kind)
-    seen = values[np.isfinite(values)]
-    missing = len(seen) < len(values)
-    if not len(seen):
-        return NumberField(kind=kind, name=column.name, missing=missing)
-    return NumberField(
-        kind=kind,
-        name=column.name,
-        low=float(seen.min()),
-        high=float(seen.max()),
-        center=float(seen.mean()),
-        scale=spread(seen),
-        knots=_knots(seen),
-        missing=missing,
-    )
-
-
-def spread(values: np.ndarray) -> float:
-    """Standard deviation; 1 where there is none but rounding error, and for values too large to square their largest.
-
-    >>> spread(np.array([1.0, 3.0])), spread(np.full(7, 0.1)), spread(np.array([1e300, -1e300]))
-    (1.0, 1.0, 1e+300)
-    """
-    largest = float(np.abs(values).max())
-    if largest < 1e-290:
-        return 1.0
-    relative = float((values / largest).std())
-    return relative * largest if relative > 1e-12 else 1.0
-
-
-def _knots(seen: np.ndarray) -> tuple[float, ...]:
-    """Quantiles of the cells, and quantiles of the different values among them: where nine cells in ten are zero, the former
-    alone would leave all the rest to a handful of knots."""
-    levels = np.linspace(0, 1, MAX_KNOTS // 2 + 1)
-    different = np.quantile(np.unique(seen), levels, method="nearest")
-    return tuple(float(k) for k in np.unique(np.concatenate([np.quantile(seen, levels), different])))
-
-
-def _fit_category(column: pl.Series) -> CategoryField:
-    labels = to_labels(column).rename("label")
-    counts = labels.drop_nulls().value_counts(name="rows").sort(["rows", "label"], descending=[True, False])
-    names = counts["label"].to_list()[:MAX_CATEGORIES]
-    if labels.null_count():
-        names.append("")
-    return CategoryField(name=column.name, categories=tuple(names))
-
-
 def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
     """Raw rows as tensors: `numbers` (N, P) float64 with NaN where a cell is missing, `codes` (N, Q) int64; an image column as
     pixels (N, C, H, W) under its name; a text column as token ids (N, T) int32 under `name:words` and `name:chars`; series, sounds,
@@ -115,7 +64,7 @@ def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
     if spec.numbers:
         inputs["numbers"] = torch.from_numpy(np.stack([numbers_of(frame[f.name], f.kind) for f in spec.numbers], 1))
     if spec.categories:
-        inputs["codes"] = torch.from_numpy(np.stack([_codes(frame[f.name], f) for f in spec.categories], 1))
+        inputs["codes"] = torch.from_numpy(np.stack([codes_of(frame[f.name], f) for f in spec.categories], 1))
     for image in spec.images:
         inputs[image.name] = torch.from_numpy(encode_images(frame[image.name], image))
     for text in spec.texts:
@@ -124,12 +73,6 @@ def encode_inputs(frame: pl.DataFrame, spec: InputSpec) -> Inputs:
         arrays = kind_of_field(whole).encode(frame[whole.name], whole)
         inputs |= {name: torch.from_numpy(array) for name, array in arrays.items()}
     return inputs
-
-
-def _codes(column: pl.Series, field: CategoryField) -> np.ndarray:
-    labels = to_labels(column).fill_null("")
-    codes = labels.replace_strict(list(field.categories), range(1, field.n_codes), default=0, return_dtype=pl.Int64)
-    return codes.to_numpy().astype(np.int64)
 
 
 def decode_inputs(inputs: Inputs, spec: InputSpec) -> pl.DataFrame:

@@ -59,6 +59,7 @@ _DATE_WORDS = {"date", "day", "time", "timestamp", "datetime", "dt", "year", "mo
 _LOOKS_DATED = r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]|$)|^(19|20)\d{6}$"
 _WITH_UNIT = r"^([$€£]\s?[+-]?[\d.,]+|[+-]?[\d.,]+\s?[%$€£])$"
 _TOKEN = r"^\S{1,64}$"
+_LOOKS_LIKE_TREES = r"(?s)^\s*\(\S*\s.*\(.*\)\s*\)\s*$"
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,9 @@ def _guess_strings(name: str, cells: pl.Series, n_different: int) -> Guess:
     if not coded and len(numbers) and (not n_stray or (_few(n_stray, len(known)) and numbers.n_unique() > 10)):
         _refuse_two_marks(name, known)
         return _guess_numbers(name, numbers, n - len(numbers), _strays(name, cells, to_numbers(cells), "number"))
+    if len(known) and _share(known.head(200), _LOOKS_LIKE_TREES) >= 1 - MAX_STRAY:
+        note = f"column {name!r} looks like trees in brackets ({known[0][:40]!r}): to read them as such add --kind {name}=tree"
+        return Guess("text", "text in brackets", (note,))
     dated = len(known) > 0 and _share(known.head(200), _LOOKS_DATED) >= 1 - MAX_STRAY
     if dated and _few((days := to_days(known)).null_count(), len(known)):
         return Guess("date", f"reads as dates, such as {known[0]!r}", _strays(name, known, days, "date"))

@@ -10,9 +10,11 @@ from netwright.core.spec import WholeField
 from netwright.data.audio import AUDIO
 from netwright.data.kind import Kind
 from netwright.data.series import SERIES
+from netwright.data.sets import SETS
+from netwright.data.trees import TREES
 from netwright.data.volumes import VOLUMES
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (SERIES, AUDIO, VOLUMES)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (SERIES, AUDIO, SETS, TREES, VOLUMES)}
 
 
 def kind_of_field(field: WholeField) -> Kind:

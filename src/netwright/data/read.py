@@ -20,6 +20,7 @@ from netwright.data.npz import look_npz
 from netwright.data.parquet import ParquetTable, parquet_files
 from netwright.data.raw import MAX_BYTES, check_path, format_of, read_text
 from netwright.data.sequence_folders import look_files
+from netwright.data.tree_tables import holds_sources, look_sources, with_trees
 
 __all__ = ["Look", "from_any", "look", "read_table"]
 
@@ -34,7 +35,7 @@ def look(
     progress: Progress | None = None,
 ) -> Look:
     """Read CSV, TSV, JSON lines (each also .gz or .zst), Parquet (a file, or a folder of them), NumPy arrays (.npz), or a folder
-    of pictures, of sounds, or of series (a table a file).
+    of pictures, of sounds, of series (a table a file), or of programs.
 
     Files are told apart by suffix. In delimited text a column becomes a number where every cell is one or is missing
     (`cells.typed`); a column with leading zeros stays text. Parquet and JSON lines keep the types that they state. A column that
@@ -55,7 +56,7 @@ def look(
     """
     path = Path(path)
     if os.path.isdir(path) and not parquet_files(path):
-        return look_files(path, progress)
+        return look_sources(path) if holds_sources(path) else look_files(path, progress)
     form = "parquet" if os.path.isdir(path) else format_of(path) if path.suffix or path.is_file() else ""
     if form != "parquet":
         check_path(path, limit)
@@ -76,8 +77,9 @@ def _table(path: Path, form: str, limit: int) -> Look:
         raise DataError(f"{path} has no rows; at least one was expected")
     if not frame.width:
         raise DataError(f"{path} has no columns; at least one was expected")
+    frame, trees = with_trees(frame) if form != "delimited" else (frame, [])
     frame, notes = settled(frame)
-    return Look(frame, (*warnings, *notes), what)
+    return Look(frame, (*warnings, *trees, *notes), what)
 
 
 def read_table(path: str | Path, *, limit: int = MAX_BYTES) -> pl.DataFrame:

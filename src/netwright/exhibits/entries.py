@@ -109,6 +109,12 @@ _RECURRENCE: list[Entry] = [
         "Hyndman and Koehler (2006)",
         "netwright.exhibits.forecast:exhibit",
     ),
+    Entry(
+        "tree-lstm",
+        "a tree LSTM that learns the value of boolean expressions from the values of their parts",
+        "Tai, Socher and Manning (2015); Gallicchio and Micheli (2013)",
+        "netwright.exhibits.tree_lstm:exhibit",
+    ),
 ]
 _CONVOLUTION: list[Entry] = [
     Entry(
@@ -178,6 +184,12 @@ _ATTENTION: list[Entry] = [
         "what the heads of self-attention look at, when a sequence is mirrored and when a symbol is copied",
         "Vaswani et al. (2017)",
         "netwright.exhibits.self_attention:exhibit",
+    ),
+    Entry(
+        "sets",
+        "a network on sets of digits, to which their order means nothing, and what each pooling can answer",
+        "Zaheer et al. (2017)",
+        "netwright.exhibits.sets:exhibit",
     ),
 ]
 

@@ -315,6 +315,30 @@ LAYERS = Gallery(
             "Hopfield (1982); Storkey (1997)",
             "netwright.nn.hopfield:Hopfield",
         ),
+        Entry(
+            "deep-set",
+            "a perceptron on every element of a set, a pooling that knows no order, another perceptron",
+            "Zaheer et al. (2017)",
+            "netwright.nn.sets:DeepSet",
+        ),
+        Entry(
+            "child-sum-tree-lstm",
+            "LSTM whose cell at a node sums those of its children, each behind a forget gate of its own",
+            "Tai, Socher and Manning (2015)",
+            "netwright.nn.trees:ChildSumTreeLSTM",
+        ),
+        Entry(
+            "tree-reservoir",
+            "fixed random recursion over the nodes of a tree, its matrix scaled to a spectral radius",
+            "Gallicchio and Micheli (2013)",
+            "netwright.nn.trees:TreeReservoir",
+        ),
+        Entry(
+            "tree-pooling",
+            "one vector a tree: the state of its root, the mean or the maximum of all",
+            "Gallicchio and Micheli (2013)",
+            "netwright.nn.trees:TreePooling",
+        ),
     ],
 )
 

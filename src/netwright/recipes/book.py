@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from netwright.core.errors import UsageError
-from netwright.core.spec import AudioField, InputSpec, SeriesField, TargetSpec, VolumeField
+from netwright.core.spec import AudioField, InputSpec, SeriesField, SetField, TargetSpec, TreeField, VolumeField
 from netwright.recipes.entries import RECIPES, TEMPLATES
 from netwright.recipes.recipe import Recipe
 from netwright.train.settings import Training
 
-TRIED = ("ngram-bag", "word-conv", "char-conv")
-"""Templates for texts that a run tries: those that learn from few texts in seconds."""
+TRIED: Mapping[str, tuple[str, ...]] = {
+    "text": ("ngram-bag", "word-conv", "char-conv"),
+    "tree": ("tree-lstm", "tree-esn"),
+}
+"""Templates that a run tries, by kind of rows: those that learn from few rows in seconds."""
 
 
 def table_classifier(*, width: int = 128, depth: int = 2, epochs: int = 20) -> Recipe:
@@ -162,10 +166,13 @@ def design(spec: InputSpec, target: TargetSpec, n_train: int) -> tuple[Recipe, s
             max(batch_size // 2, 8) if spec.kind == "text" else batch_size
         )  # a few hundred steps learn a text by heart
         recipe = recipe.with_training(batch_size=min(few, recipe.training.batch_size))
+    elif spec.kind == "tree":
+        recipe = fitting[0].load()(width=64 if n_train < 5_000 else 128)
+        recipe = recipe.with_training(batch_size=min(64, batch_size))
     else:
         width, depth = (64, 2) if n_train < 1_000 else (128, 3) if n_train < 200_000 else (256, 3)
         recipe = fitting[0].load()(width=width, depth=depth).with_training(batch_size=batch_size)
-    if spec.numbers:
+    if spec.numbers and "number_dim" in recipe.defaults:
         recipe = recipe.with_options(number_dim=8 if n_train < 10_000 else 24)
     shape = ", ".join(f"{name} {recipe.options[name]}" for name in ("width", "depth") if name in recipe.options)
     what = "a number" if target.is_number else f"{len(target.classes)} classes"
@@ -193,16 +200,14 @@ def asked_for(name: str, spec: InputSpec, target: TargetSpec, n_train: int) -> t
 
 
 def alternatives(recipe: Recipe, spec: InputSpec) -> list[Recipe]:
-    """Other recipes that suit the same rows as well, as far as anybody knows beforehand: for texts the others of `TRIED`.
+    """Other recipes that suit the same rows as well, as far as anybody knows beforehand: those of `TRIED` for this kind of rows.
 
     >>> from netwright.core.spec import TextField
     >>> spec = InputSpec(kind="text", fields=(TextField(words=("a",), chars="a", n_words=3, n_chars=9),))
     >>> [r.template for r in alternatives(text_classifier(), spec)]
     ['word-conv', 'char-conv']
     """
-    if spec.kind != "text":
-        return []
-    others = [name for name in TRIED if name != recipe.template]
+    others = [name for name in TRIED.get(spec.kind, ()) if name != recipe.template]
     return [recipe.model_copy(update={"template": name, "options": {}}) for name in others]
 
 
@@ -213,6 +218,8 @@ def _inputs(spec: InputSpec) -> str:
     parts += [f"{len(spec.categories)} categories"] * bool(spec.categories)
     parts += images
     parts += [f"volumes of {f.depth} x {f.height} x {f.width}" for f in spec.wholes if isinstance(f, VolumeField)]
+    parts += [f"sets of up to {f.n_elements:,} elements" for f in spec.wholes if isinstance(f, SetField)]
+    parts += [f"trees of up to {f.n_nodes:,} nodes" for f in spec.wholes if isinstance(f, TreeField)]
     parts += [f"texts of up to {f.n_words} words ({f.cut_words:.1%} have more)" for f in spec.texts]
     parts += [_of_series(f) for f in spec.wholes if isinstance(f, SeriesField)]
     parts += [_of_sounds(f) for f in spec.wholes if isinstance(f, AudioField)]

@@ -9,19 +9,33 @@ from typing import Literal
 from torch import Tensor, nn
 
 from netwright.core.errors import UsageError
-from netwright.core.spec import FIRST_ID, AudioField, InputSpec, SeriesField, TargetSpec, VectorField
+from netwright.core.spec import (
+    FIRST_ID,
+    AudioField,
+    InputSpec,
+    SeriesField,
+    SetField,
+    TargetSpec,
+    TreeField,
+    VectorField,
+)
 from netwright.data.audio_front import AudioFront
 from netwright.data.batch import Inputs
 from netwright.data.fronts import ImageVector, JoinedFront, PixelFront, TableFront, TextVector, VectorFront
 from netwright.data.sequences import SequenceVector, SeriesFront
+from netwright.data.set_front import SetFront
+from netwright.data.tree_front import TreeVector
 from netwright.nn.audio import AudioConvNet
 from netwright.nn.convnet import ResidualConvNet
 from netwright.nn.residual import ResidualMLP
 from netwright.nn.series import ResidualSeriesNet
+from netwright.nn.sets import DeepSet
 from netwright.nn.text import NgramBag, TokenConv
 
 TEXT_DIM, TEXT_BUCKETS = 16, 1 << 16
 """Size of the vectors, and number of buckets, of a text among the columns of a table."""
+WHOLE_DIM = 32
+"""Size of the vector of a set among the columns of a table."""
 
 
 class Fronted(nn.Module):
@@ -94,6 +108,18 @@ def _sequences(spec: InputSpec, *, width: int, noise: float = 0.0) -> list[nn.Mo
     return parts
 
 
+def _wholes(spec: InputSpec, **sizes: float) -> list[nn.Module]:
+    """A small trunk for each field of sets and of trees."""
+    parts: list[nn.Module] = []
+    for field in spec.wholes:
+        if isinstance(field, SetField):
+            front = SetFront(field, **sizes)  # type: ignore[arg-type]
+            parts.append(SequenceVector(front, DeepSet(front.n_out, width=WHOLE_DIM, usual=field.n_elements)))
+        elif isinstance(field, TreeField):
+            parts.append(TreeVector(field, width=WHOLE_DIM // 2, dim=16, pool="all"))
+    return parts
+
+
 def joined(parts: list[nn.Module]) -> nn.Module:
     """One front of all parts; a part that is alone stays as it is."""
     return parts[0] if len(parts) == 1 else JoinedFront(parts)
@@ -115,7 +141,8 @@ def residual_mlp(
     """Piecewise-linear embeddings of numbers, embeddings of categories, residual perceptron.
 
     A column of text among them comes in as the sum of its hashed n-grams of words and characters, one of images, of series or of
-    sounds through a small convolutional trunk, so that all columns go through one network.
+    sounds through a small convolutional trunk, one of sets or of trees through a small network of their own, so that all columns go
+    through one network.
 
     Args:
         spec: the inputs. target: the target.
@@ -132,7 +159,8 @@ def residual_mlp(
     texts = _bags(spec, TEXT_DIM, buckets=TEXT_BUCKETS)
     images = _images(spec, width=16, depth=1, noise=noise)
     sequences = _sequences(spec, width=16, noise=noise)
-    front = joined([*table, *texts, *images, *sequences])
+    wholes = _wholes(spec, number_dim=min(number_dim, 8), category_dim=category_dim, noise=noise)
+    front = joined([*table, *texts, *images, *sequences, *wholes])
     n_in = int(front.n_out)  # type: ignore[arg-type]
     body = ResidualMLP(n_in, n_out or target.n_out, width=width, depth=depth, dropout=dropout, act=activation)
     return Fronted(front, body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from netwright.core.run import Listener
 from netwright.core.spec import ColumnKind, Task
 from netwright.data.data import PARTS, Data, Part
 from netwright.data.encode import fit_inputs, fit_target
+from netwright.data.grouped import Grouped, keyed, look_grouped
 from netwright.data.images import is_images
 from netwright.data.infer import Guess, infer_kinds, infer_task, pick_column
 from netwright.data.kinds import KINDS, kind_of_cells
@@ -38,6 +39,7 @@ class Looked:
         warnings: sentences for the user.
         format: of the file.
         steps: how rows were gathered to series; None where they were not.
+        sets: how rows were grouped to sets; None where they were not.
     """
 
     frame: pl.DataFrame
@@ -47,6 +49,7 @@ class Looked:
     warnings: tuple[str, ...]
     format: str
     steps: Steps | None = None
+    sets: Grouped | None = None
 
     @property
     def kinds(self) -> dict[str, ColumnKind]:
@@ -96,15 +99,22 @@ def look_at(settings: Settings, looked: Look | None = None) -> Looked:
     looked = looked or read(settings)
     frame = looked.frame
     pick_column(frame, settings.target, "target column")
-    for column in (*settings.drop, *filter(None, (settings.group, settings.time, settings.split_column))):
+    roles = [c for c in (settings.group, settings.time, settings.split_column) if c]
+    for column in (*settings.drop, *roles):
         pick_column(frame, column)
     steps, warnings = Steps("", labels=looked.labels) if looked.labels else None, looked.warnings
     if settings.series_by:
         frame, steps, warnings = _gathered(frame, settings, warnings)
+    sets, kinds, drop = None, dict(settings.kinds), settings.drop
+    if settings.set_by:
+        looked = replace(looked, frame=frame.drop(drop))
+        looked, sets = look_grouped(looked, settings.set_by, kinds=kinds, rows=[settings.target, *roles])
+        frame, drop, warnings = looked.frame, (), looked.warnings
+    known = {*(steps.labels if steps else ()), *(sets.elements if sets else ())}
+    kinds = {name: kind for name, kind in kinds.items() if name not in known}
     task, reason = infer_task(frame[settings.target], settings.task)
-    roles = {settings.target, settings.split_column, settings.group}
-    inputs = frame.drop([c for c in frame.columns if c in roles or c in settings.drop])
-    kinds = {n: kind for n, kind in settings.kinds.items() if steps is None or n not in steps.labels}
+    others = {settings.target, settings.split_column, settings.group}
+    inputs = frame.drop([c for c in frame.columns if c in others or c in drop])
     guesses = infer_kinds(inputs, kinds, target=settings.target)
     warnings = [*warnings, *(w for guess in guesses.values() for w in guess.warnings)]
     unused = [f"{name} ({guess.kind})" for name, guess in guesses.items() if guess.kind not in USED]
@@ -116,7 +126,7 @@ def look_at(settings: Settings, looked: Look | None = None) -> Looked:
             + ", ".join(sorted({g.kind for g in guesses.values()}))
         )
     warnings += [w for name, guess in guesses.items() if guess.kind == "series" for w in gaps_in(frame[name])]
-    return Looked(frame, guesses, task, reason, tuple(warnings), looked.format, steps)
+    return Looked(frame, guesses, task, reason, tuple(warnings), looked.format, steps, sets)
 
 
 def _gathered(
@@ -198,6 +208,8 @@ def split_and_encode(looked: Looked, settings: Settings, split: Mapping[Part, np
         split, how = planned.rows, planned.how
     train = looked.frame[split["train"]]
     spec = told(fit_inputs(train, looked.kinds, lemmas=settings.lemmas), looked.steps)
+    if looked.sets is not None and settings.set_by:
+        spec = keyed(spec, settings.set_by, looked.sets.name)
     target = fit_target(train[settings.target], looked.task)
     name = Path(settings.given).name.split(".")[0]
     frame = looked.frame.drop(settings.split_column) if settings.split_column else looked.frame

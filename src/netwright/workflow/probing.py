@@ -23,6 +23,7 @@ from netwright.core.run import Listener, Run
 from netwright.data.batch import Block
 from netwright.data.data import Data
 from netwright.data.encode import encode_target
+from netwright.data.grouped import regrouped
 from netwright.data.infer import pick_column
 from netwright.data.read import from_any, look
 from netwright.data.series_rows import gathered_again
@@ -200,7 +201,10 @@ def _labelled(model: Model, data: Any, y: Any) -> Data:
         raise UsageError("a wrapped module needs y beside x")
     if foreign and not isinstance(data, str | Path | pl.DataFrame) and model.spec.kind != "text":
         return Data.from_tensors(model.encode(data), _class_numbers(model, y), model.spec, model.target)
-    frame = gathered_again(look(data).frame, model.spec) if isinstance(data, str | Path) else frame_of(data, model.spec)
+    if isinstance(data, str | Path):
+        frame = regrouped(gathered_again(look(data).frame, model.spec), model.spec)
+    else:
+        frame = frame_of(data, model.spec)
     if y is None:
         target = encode_target(pick_column(frame, model.target.name, "target column"), model.target)
         frame = frame.drop(model.target.name)

@@ -39,6 +39,7 @@ class Settings(Frozen):
         split_column: column that names each row's part.
         series_by: column whose equal values make one series of several rows of the table. series_order: column that orders its steps.
         template: of the network, or the name of a recipe, in place of the designed one.
+        set_by: column whose equal values make one set of several rows of the table.
         skip: steps to leave out.
         quick: a small budget, the same steps.
         force: go on after a failed gate.
@@ -64,6 +65,7 @@ class Settings(Frozen):
     series_by: str | None = None
     series_order: str | None = None
     template: str | None = None
+    set_by: str | None = None
     skip: tuple[str, ...] = ()
     quick: bool = False
     force: bool = False
@@ -96,6 +98,8 @@ class Settings(Frozen):
             )
         if self.series_by and self.series_by in (*self.drop, self.target, self.series_order):
             raise ValueError(f"--series-by {self.series_by}: the key can have no other part; name another column")
+        if self.set_by and self.set_by in (*self.drop, self.target, self.group, self.time, self.split_column):
+            raise ValueError(f"--set-by {self.set_by}: the key of the sets can have no other part; name another column")
         if self.target and self.target in self.drop:
             raise ValueError(f"--drop {self.target}: the target cannot be dropped")
         return self

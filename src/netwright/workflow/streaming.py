@@ -36,13 +36,14 @@ def long_table(settings: Settings) -> ParquetTable | None:
         raise UsageError(
             f"--stream: {settings.data} is no Parquet file, nor a folder of them; save the table as Parquet first"
         )
-    table, ways = ParquetTable(settings.data), [w for w in ("group", "time", "series_by") if getattr(settings, w)]
+    by = ("group", "time", "series_by", "set_by")
+    table, ways = ParquetTable(settings.data), [w for w in by if getattr(settings, w)]
     if settings.stream is None and (table.n_bytes <= memory() // SHARE or ways):
         return None
     if ways:
         raise UsageError(
             f"--stream and --{ways[0].replace('_', '-')} were given together, but a row of a table that streams cannot see the others"
-            + ("" if ways[0] == "series_by" else "; name the parts in a column: --split-column COLUMN")
+            + ("" if ways[0] in ("series_by", "set_by") else "; name the parts in a column: --split-column COLUMN")
         )
     return table
 

@@ -25,6 +25,15 @@ AUGMENTATIONS: Mapping[str, Mapping[str, Option]] = {
 """Random changes of images that may leave the target as it is; each is tried on top of those that were kept before it."""
 
 
+_WHY: Mapping[str, str] = {
+    "text": "Which form of network suits a text depends on its length, on how much there is of it and on what decides: words, their "
+    "order, or letters.",
+    "tree": "With few trees a recursion that is random and fixed, of which only the read-out is trained, can be better than one that is "
+    "learned.",
+}
+"""Why templates are tried, by kind of rows."""
+
+
 def fewer(data: Data, n: int, seed: int) -> Data:
     """The data with only `n` of its training rows, drawn at random; validation and test rows as they are."""
     train = data.block("train")
@@ -71,8 +80,7 @@ def choose_template(
         title=f"{names[best]} is trained further: validation {bench.metric} {trials[best].value:.4g} after {plan.epochs} epochs"
         + "".join(f", {t.recipe.template} {t.value:.4g}" for k, t in enumerate(trials) if k != best),
         measured={f"valid_{bench.metric}_{t.recipe.template}": t.value for t in trials},
-        why="Which form of network suits a text depends on its length, on how much there is of it and on what decides: words, their "
-        "order, or letters.",
+        why=_WHY.get(bench.data.spec.kind, "Which form of network suits the rows is hard to know before it is tried."),
         tables=(
             Table(
                 title=f"Short trainings on {plan.rows:,} rows",
