@@ -20,6 +20,7 @@ from netwright.core.spec import (
     InputSpec,
     NumberField,
     SeriesField,
+    SetField,
     TargetSpec,
     TextField,
     VectorField,
@@ -27,6 +28,7 @@ from netwright.core.spec import (
 from netwright.data.data import Data
 from netwright.data.sequences import SequenceVector, SeriesFront
 from netwright.data.series import column_of_series
+from netwright.data.sets import column_of_sets
 from netwright.data.tokens import FeatureFront
 from netwright.explain.attention import attends, attention, effective
 from netwright.explain.entries import EXPLANATIONS
@@ -53,11 +55,13 @@ NUMBERS = (
     NumberField(name="m", knots=(0.0, 1.0)),
     CategoryField(name="k", categories=("x", "y")),
 )
+SET = SetField(name="b", numbers=NUMBERS[:1], categories=(NUMBERS[2],), n_elements=20)  # type: ignore[arg-type]
 SPECS = {
+    "set": InputSpec(kind="set", fields=(SET,)),
     "text": InputSpec(kind="text", fields=(TEXT,)),
     "series": InputSpec(kind="series", fields=(SERIES,)),
     "table": InputSpec(fields=NUMBERS),
-    "all": InputSpec(fields=(*NUMBERS, TEXT, SERIES, VectorField(name="v", shape=(2,)))),
+    "all": InputSpec(fields=(*NUMBERS, TEXT, SERIES, SET, VectorField(name="v", shape=(2,)))),
 }
 each = pytest.mark.parametrize("template", TEMPLATES)
 
@@ -139,7 +143,7 @@ def test_series_and_texts_have_positions_and_columns_have_none() -> None:
         for m in built("transformer", SPECS["all"]).modules()
         if isinstance(m, SequenceVector)
     }
-    assert named["FeatureFront"] is None and named["TokenFront"] is not None and named["SeriesFront"] is not None
+    assert named["FeatureFront"] is None and named["SetFront"] is None and named["TokenFront"] is not None and named["SeriesFront"] is not None
 
 
 def test_a_columns_vector_is_its_own_and_a_missing_cell_has_one_too() -> None:
@@ -249,6 +253,43 @@ def test_scores_over_a_series_lie_on_the_steps_that_decide(bumps: tuple[Data, Mo
         there = [v for v in row if v is not None]
         assert sum(there) == pytest.approx(1, abs=1e-5) and all(v is None for v in row[len(there) :])
     assert finding.measured["largest_distance_of_a_sum_from_1"] < 1e-5  # type: ignore[operator]
+
+
+@each
+def test_another_order_of_the_elements_of_a_set_changes_nothing(template: str) -> None:
+    net, x = built(template, SPECS["set"]), two_rows(SPECS["set"])
+    rng = torch.Generator().manual_seed(0)
+    x = {**x, "b:numbers": torch.randn(2, 20, 1, generator=rng).double(), "b:length": torch.tensor([20, 20])}
+    order = torch.randperm(20, generator=rng)
+    turned = {**x, "b:numbers": x["b:numbers"][:, order], "b:codes": x["b:codes"][:, order]}
+    torch.testing.assert_close(net(turned), net(x))
+
+
+def purses(n: int = 240) -> Data:
+    """Sets of coins, of which one is gold: the class is whether it is worth more than nothing."""
+    rng = numpy_generator(0, "purses")
+    sizes = rng.integers(1, 9, n)
+    first = np.cumsum(sizes) - sizes
+    metal = rng.choice(["silver", "copper"], sizes.sum()).astype(object)
+    gold = first + (rng.random(n) * sizes).astype(int)
+    metal[gold] = "gold"
+    worth = rng.normal(size=sizes.sum())
+    elements = pl.DataFrame({"worth": worth, "metal": metal.tolist()})
+    return data_of(
+        pl.DataFrame([column_of_sets(elements, sizes, "coins"), pl.Series("y", np.where(worth[gold] > 0, "yes", "no"))]),
+        {"coins": "set"},
+    )
+
+
+def test_scores_over_a_set_lie_on_the_element_that_decides() -> None:
+    data = purses()
+    model, _ = fit(recipe("attention-pooling", epochs=25), data, seed=0, metric="log-loss")
+    assert accuracy(model, data) >= 0.8
+    finding = asked(data, model, rows=20)
+    bars = [f for f in finding.figures if f.kind == "bar"]
+    assert len(bars) == 3 and all("metal gold" in str(f.series[0].x[0]) for f in bars)
+    assert all(sum(f.series[0].y) == pytest.approx(1, abs=1e-5) for f in bars)  # type: ignore[arg-type]
+    assert finding.figures[-1].kind == "heatmap"
 
 
 def test_scores_over_columns_are_those_of_the_one_that_decides() -> None:

@@ -14,6 +14,7 @@ from netwright.core.finding import Figure, Finding, Series, Table, Tokens
 from netwright.core.spec import InputSpec, SetField, TextField, WholeField
 from netwright.data.kinds import kind_of_field
 from netwright.data.sequences import SequenceVector, SeriesFront, TokenFront
+from netwright.data.set_front import SetFront
 from netwright.data.text import Level
 from netwright.data.tokens import FeatureFront
 from netwright.explain.columns import not_applicable
@@ -141,7 +142,7 @@ def looked_at(net: nn.Module, spec: InputSpec, drawn: Drawn) -> list[Looked]:
 
 def _key(front: nn.Module) -> str:
     """What a front reads."""
-    return str(getattr(front, "tensor", getattr(front, "tensors", "")))
+    return str(next((getattr(front, name) for name in ("tensor", "tensors", "length") if hasattr(front, name)), ""))
 
 
 def _named(front: nn.Module, spec: InputSpec) -> tuple[str, nn.Module, TextField | WholeField | None]:
@@ -151,7 +152,8 @@ def _named(front: nn.Module, spec: InputSpec) -> tuple[str, nn.Module, TextField
     for text in spec.texts:
         if isinstance(front, TokenFront) and front.tensor in text.tensors:
             return text.name, front, text
-    whole = next(f for f in spec.wholes if f.tensors == front.tensors)
+    length = front.length if isinstance(front, SetFront) else front.tensors[1]  # type: ignore[index]
+    whole = next(f for f in spec.wholes if length in f.tensors)
     return whole.name, front, whole
 
 

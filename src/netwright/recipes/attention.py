@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from netwright.core.errors import UsageError
-from netwright.core.spec import FIRST_ID, InputSpec, SeriesField, TargetSpec, TextField, VectorField
+from netwright.core.spec import FIRST_ID, InputSpec, SeriesField, SetField, TargetSpec, TextField, VectorField
 from netwright.data.fronts import VectorFront
 from netwright.data.sequences import SequenceVector, SeriesFront, TokenFront
+from netwright.data.set_front import SetFront
 from netwright.data.tokens import FeatureFront
 from netwright.nn.attention import Affinity
 from netwright.nn.text import MEDIUM
@@ -42,6 +43,8 @@ def _fronts(spec: InputSpec, level: Level, dim: int, noise: float) -> Iterator[t
             yield "text", _token_front(field, level, dim), field.n_words if level == "words" else field.n_chars
         elif isinstance(field, SeriesField):
             yield "series", SeriesFront(field, noise=noise), field.n_steps
+        elif isinstance(field, SetField):
+            yield "set", SetFront(field, noise=noise), field.n_elements
     if spec.numbers or spec.categories:
         yield "table", FeatureFront(spec, dim), len(spec.numbers) + len(spec.categories)
 
@@ -61,7 +64,7 @@ def _network(
     Args:
         trunk: (kind, size of a vector, most places) -> the trunk.
     """
-    read = ("text", "series", "number", "integer", "date", "category", "vector")
+    read = ("text", "series", "set", "number", "integer", "date", "category", "vector")
     if others := [f.name for f in spec.fields if f.kind not in read]:
         kinds = sorted({spec[name].kind for name in others})
         raise UsageError(
@@ -102,7 +105,7 @@ def transformer(
 
     Args:
         width: of the blocks, a multiple of `heads`. depth: blocks. dropout: rate inside the blocks and before the head.
-        noise: deviation of Gaussian noise on standardised series, in training only.
+        noise: deviation of Gaussian noise on standardised series and on numbers of sets, in training only.
         pool: how one vector is made of many: "attention" (a learned query), "mean" or "cls" (a further vector).
         norm: layer norms "before" the parts of a block or "after" them.
         level: what of a text is read: "words" or "chars".
@@ -152,7 +155,7 @@ def attention_pooling(
 
     Args:
         width: of the layers. depth: their number. dropout: rate behind each, and before the head. norm: layer norm in each.
-        noise: deviation of Gaussian noise on standardised series, in training only.
+        noise: deviation of Gaussian noise on standardised series and on numbers of sets, in training only.
         affinity: "additive" or "dot". level: what of a text is read: "words" or "chars".
 
     Raises:
