@@ -143,7 +143,12 @@ def test_series_and_texts_have_positions_and_columns_have_none() -> None:
         for m in built("transformer", SPECS["all"]).modules()
         if isinstance(m, SequenceVector)
     }
-    assert named["FeatureFront"] is None and named["SetFront"] is None and named["TokenFront"] is not None and named["SeriesFront"] is not None
+    assert (
+        named["FeatureFront"] is None
+        and named["SetFront"] is None
+        and named["TokenFront"] is not None
+        and named["SeriesFront"] is not None
+    )
 
 
 def test_a_columns_vector_is_its_own_and_a_missing_cell_has_one_too() -> None:
@@ -276,7 +281,9 @@ def purses(n: int = 240) -> Data:
     worth = rng.normal(size=sizes.sum())
     elements = pl.DataFrame({"worth": worth, "metal": metal.tolist()})
     return data_of(
-        pl.DataFrame([column_of_sets(elements, sizes, "coins"), pl.Series("y", np.where(worth[gold] > 0, "yes", "no"))]),
+        pl.DataFrame(
+            [column_of_sets(elements, sizes, "coins"), pl.Series("y", np.where(worth[gold] > 0, "yes", "no"))]
+        ),
         {"coins": "set"},
     )
 

@@ -90,6 +90,8 @@ ELSEWHERE = {
     ),
     "test_nn_recurrent.py": ("elman", "gru", "lstm", "recurrent-layers", "recurrent-vector"),
     "test_hopfield.py": ("hopfield",),
+    "test_nn_trees.py": ("child-sum-tree-lstm", "tree-reservoir", "tree-pooling"),
+    "test_data_sets.py": ("deep-set",),
 }
 """Layers that take lengths or two tensors: the file of tests that holds them to laws of their own."""
 
