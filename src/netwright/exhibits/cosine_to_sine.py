@@ -62,7 +62,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
         curves[name] = answers[middle]
     medians = {name: float(np.median(some)) for name, some in errors.items()}
     factor = medians["perceptron"] / medians["GRU"]
-    shown = int(np.argmax(test_rows.x["x"][:, 0, 0].abs() < 0.9))
+    shown = int((test_rows.x["x"][:, 0, 0].abs() < 0.9).int().argmax())
     return Finding(
         probe="cosine-to-sine",
         family="gallery",

@@ -1,4 +1,4 @@
-"""A forecast six steps ahead, against the last value and the value a season before.
+"""A forecast three steps ahead, against the last value and the value a season before.
 
 The series has a trend, a season whose shape is not a plain wave, and weather that lasts for some steps. The naive forecasts know the
 season or the weather; the network can learn to use both.
@@ -14,7 +14,7 @@ from netwright.exhibits.program import main
 from netwright.sequences.compare import compare_forecasts
 from netwright.sequences.forecaster import Forecaster
 
-SEASON, AHEAD = 12, 6
+SEASON, AHEAD = 12, 3
 
 
 def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
