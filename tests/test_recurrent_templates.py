@@ -13,7 +13,7 @@ import torch
 import netwright as nw
 from netwright.core.errors import UsageError
 from netwright.core.seed import numpy_generator
-from netwright.core.spec import InputSpec, NumberField, SeriesField, TargetSpec
+from netwright.core.spec import AudioField, InputSpec, NumberField, SeriesField, TargetSpec
 from netwright.data.data import Data
 from netwright.data.encode import encode_inputs, fit_inputs
 from netwright.data.series import column_of_series
@@ -156,3 +156,14 @@ def test_the_onnx_graph_of_a_recurrent_model_gives_its_answers(cell: str) -> Non
     for n in (1, 40):
         (answers,) = session.run(None, {name: t[:n].numpy() for name, t in x.items()})
         np.testing.assert_allclose(answers, model.predict_encoded({name: t[:n] for name, t in x.items()}), atol=1e-5)
+
+
+def test_sounds_are_read_frame_by_frame_and_silence_behind_them_has_no_effect() -> None:
+    spec = InputSpec(kind="audio", fields=(AudioField(rate=8000, n_steps=1600),))
+    torch.manual_seed(0)
+    net = recurrent(spec, BINARY, width=5, directions=2).eval()
+    samples, lengths = torch.randn(3, 1600), torch.tensor([1600, 800, 400])
+    together = net({"audio": samples, "audio:length": lengths})
+    for k, n in enumerate(lengths.tolist()):
+        alone = net({"audio": samples[k : k + 1, :n], "audio:length": lengths[k : k + 1]})
+        torch.testing.assert_close(alone[0], together[k], rtol=0, atol=1e-5)

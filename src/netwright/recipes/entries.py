@@ -133,10 +133,10 @@ TEMPLATES = Gallery(
         ),
         Entry(
             "recurrent",
-            "recurrent layers (GRU, LSTM, Elman) over series or texts, in one or two directions",
+            "recurrent layers (GRU, LSTM, Elman) over series, texts or sounds, in one or two directions",
             "Elman (1990); Hochreiter and Schmidhuber (1997); Cho et al. (2014)",
             "netwright.recipes.recurrent:recurrent",
-            kinds=("series", "text", "table"),
+            kinds=("series", "text", "audio", "table"),
         ),
         Entry(
             "deep-sets",

@@ -1,13 +1,15 @@
-"""The template of recurrent networks for series and texts, and recipes with it."""
+"""The template of recurrent networks for series, texts and sounds, and recipes with it."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from netwright.core.errors import UsageError, unknown
-from netwright.core.spec import FIRST_ID, InputSpec, SeriesField, TargetSpec, TextField
+from netwright.core.spec import FIRST_ID, AudioField, InputSpec, SeriesField, TargetSpec, TextField
+from netwright.data.audio_front import AudioFront
+from netwright.data.batch import Inputs
 from netwright.data.fronts import JoinedFront, TableFront
 from netwright.data.sequences import SequenceVector, SeriesFront, TokenFront
 from netwright.nn.recurrent import RecurrentVector
@@ -16,6 +18,20 @@ from netwright.recipes.templates import Fronted
 from netwright.train.settings import Training
 
 NORMS = {"none": None, "layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
+
+
+class FrameSequence(nn.Module):
+    """A sound field -> its log-mel frames as a sequence (N, T, n_bands), and lengths in frames; see `AudioFront`."""
+
+    def __init__(self, field: AudioField) -> None:
+        super().__init__()
+        self.front = AudioFront(field)
+        self.n_out = self.front.n_out
+
+    def forward(self, x: Inputs) -> tuple[Tensor, Tensor]:
+        """Frames (N, T, n_bands) and lengths (N,)."""
+        frames, lengths = self.front(x)
+        return frames.transpose(1, 2), lengths
 
 
 def fronts_of_sequences(
@@ -36,11 +52,15 @@ def fronts_of_sequences(
     for field in spec.fields:
         if isinstance(field, SeriesField):
             fronts.append(SeriesFront(field, noise=noise))
+        elif isinstance(field, AudioField):
+            fronts.append(FrameSequence(field))
         elif isinstance(field, TextField):
             tensor = field.tensors[("words", "chars").index(level)]
             fronts.append(TokenFront(tensor, FIRST_ID + len(getattr(field, level)), dim))
     if not fronts:
-        raise UsageError(f"a recurrent network reads series or texts, and there are none in these inputs ({spec.kind})")
+        raise UsageError(
+            f"a recurrent network reads series or texts or sounds, and there are none in these inputs ({spec.kind})"
+        )
     return fronts
 
 
@@ -64,7 +84,7 @@ def recurrent(
     dim: int = 32,
     noise: float = 0.0,
 ) -> nn.Module:
-    """Recurrent layers over each series or text, one vector of each, a linear head; columns of a table come in beside them.
+    """Recurrent layers over each series, text or sound (its log-mel frames), one vector of each, a linear head; columns of a table come in beside them.
 
     Args:
         cell, width, depth, directions, variational, skip, residual, truncate: of `netwright.nn.recurrent.Recurrent`.
