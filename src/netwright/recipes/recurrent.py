@@ -84,7 +84,7 @@ def recurrent(
     dim: int = 32,
     noise: float = 0.0,
 ) -> nn.Module:
-    """Recurrent layers over each series, text or sound (its log-mel frames), one vector of each, a linear head; columns of a table come in beside them.
+    """Recurrent layers over each series, text or sound (its log-mel frames), a vector of each, a linear head; other columns beside them.
 
     Args:
         cell, width, depth, directions, variational, skip, residual, truncate: of `netwright.nn.recurrent.Recurrent`.
