@@ -37,7 +37,7 @@ def lenet5_1998(*, distort: bool = True, epochs: int = 40) -> Recipe:
         template="lenet5-1998",
         options=DISTORTIONS if distort else {},
         loss="reject-cross-entropy",
-        training=Training(epochs=epochs, batch_size=128, learning_rate=2e-3, weight_decay=0.02, average=0.999),
+        training=Training(epochs=epochs, batch_size=128, learning_rate=4e-3, weight_decay=0.02, average=0.999),
     )
 
 
