@@ -48,19 +48,11 @@ def random_kernels(task: Task) -> Method:
 def kernel_features(task: Task, fields: list[SeriesField]) -> Callable[[Rows], np.ndarray]:
     """Random-kernel features of all series of a row, fitted on training rows."""
     share = max(84, N_FEATURES // len(fields))
-    fitted = [
-        (
-            f,
-            fit_kernels(
-                *(task.train.whole(name) for name in f.tensors),
-                np.array(f.center, dtype=np.float32),
-                np.array(f.spread, dtype=np.float32),
-                seed=task.seed,
-                n=share,
-            ),
-        )
-        for f in fields
-    ]
+    fitted = []
+    for f in fields:
+        values, lengths = (task.train.whole(name) for name in f.tensors)
+        center, spread = np.array(f.center, dtype=np.float32), np.array(f.spread, dtype=np.float32)
+        fitted.append((f, fit_kernels(values, lengths, center, spread, seed=task.seed, n=share)))
 
     def features(rows: Rows) -> np.ndarray:
         return np.concatenate([some(*(rows.whole(name) for name in f.tensors)) for f, some in fitted], 1)
@@ -78,7 +70,10 @@ def nearest_series(task: Task) -> Method:
     task = task.thinned(MAX_PAIRS // max(2 * len(task.valid), 1000))
 
     def features(rows: Rows) -> np.ndarray:
-        parts = [even_series(*(rows.whole(name) for name in f.tensors), min(NEAR_STEPS, f.n_steps)) for f in fields]
+        parts = []
+        for f in fields:
+            values, lengths = (rows.whole(name) for name in f.tensors)
+            parts.append(even_series(values, lengths, min(NEAR_STEPS, f.n_steps)))
         return np.concatenate(parts, 1)
 
     model = Neighbours(features(task.train), task.train.y, task.train.weight, task.n_classes, 1)
@@ -99,4 +94,5 @@ def even_series(values: np.ndarray, lengths: np.ndarray, n_steps: int) -> np.nda
     found = before * (1 - share) + after * share
     spread = found.std(2, keepdims=True)
     found = (found - found.mean(2, keepdims=True)) / np.where(spread > 1e-8, spread, 1.0)
-    return found.reshape(len(found), -1).astype(np.float32)
+    rows: np.ndarray = found.reshape(len(found), -1).astype(np.float32)
+    return rows

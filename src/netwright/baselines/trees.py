@@ -71,7 +71,8 @@ class EditNeighbours(Votes):
         """Normalised distances (N, K) to all trees that vote."""
         raw = np.stack([np.concatenate([forest.distances(tree) for forest in self.forests]) for tree in trees])
         total = np.array([len(labels) for labels, _ in trees])[:, None] + self.sizes
-        return 2 * raw / (total + raw)
+        distances: np.ndarray = 2 * raw / (total + raw)
+        return distances
 
     def nearest(self, trees: list[Nodes]) -> np.ndarray:
         """Places (N, k) of the nearest trees, the nearest first."""

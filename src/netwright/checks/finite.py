@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -13,13 +13,16 @@ from netwright.core.finding import Finding, Table, Verdict
 from netwright.core.spec import (
     PAD,
     UNKNOWN,
+    AudioField,
     CategoryField,
     ImageField,
     NumberField,
+    SeriesField,
     SetField,
     TextField,
     TreeField,
     VectorField,
+    VolumeField,
 )
 from netwright.data.batch import Block, Inputs
 from netwright.model import Subject
@@ -128,7 +131,9 @@ def _set_edges(field: SetField, sample: Inputs) -> Iterator[tuple[str, Inputs]]:
     length = f"{field.name}:length"
     there = torch.arange(field.n_elements) < sample[length].unsqueeze(1)
     yield "of one element", {length: torch.ones_like(sample[length])}
-    for tensor, columns in (("numbers", field.numbers), ("codes", field.categories)):
+    parts: tuple[tuple[str, Sequence[NumberField | CategoryField]], ...]
+    parts = ("numbers", field.numbers), ("codes", field.categories)
+    for tensor, columns in parts:
         name = f"{field.name}:{tensor}"
         for i, column in enumerate(columns):
             for edge, value in _values(column, sample[name]):
@@ -149,7 +154,8 @@ def _tree_edges(field: TreeField, sample: Inputs) -> Iterator[tuple[str, Inputs]
 
 
 def _values(
-    field: NumberField | CategoryField | VectorField | ImageField, seen: torch.Tensor
+    field: NumberField | CategoryField | VectorField | ImageField | SeriesField | AudioField | VolumeField,
+    seen: torch.Tensor,
 ) -> list[tuple[str, float]]:
     if isinstance(field, CategoryField):
         return [("unknown", 0)]

@@ -36,6 +36,17 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}"
 
 
+def span_of(sizes: pl.Series) -> str:
+    """Least and largest of some sizes, or the one size that all have.
+
+    >>> span_of(pl.Series([3, 3])), span_of(pl.Series([1, 2000]))
+    ('3', '1 to 2,000')
+    """
+    values = sizes.to_numpy()
+    least, most = int(values.min()), int(values.max())
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
 def to_text(column: pl.Series) -> pl.Series:
     """Cells as strings without spaces around them; empty ones are null.
 

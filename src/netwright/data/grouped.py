@@ -154,7 +154,7 @@ def grouped_field(spec: InputSpec) -> SetField | None:
 
 def kinds_of(field: SetField) -> dict[str, ColumnKind]:
     """Kind of each column of a field's elements."""
-    return {f.name: f.kind for f in (*field.numbers, *field.categories)}
+    return {**{f.name: f.kind for f in field.numbers}, **{f.name: f.kind for f in field.categories}}
 
 
 def keyed(spec: InputSpec, by: str, name: str) -> InputSpec:

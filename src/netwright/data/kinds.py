@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from netwright.core.spec import WholeField
+from netwright.core.spec import ColumnKind, WholeField
 from netwright.data.audio import AUDIO
 from netwright.data.kind import Kind
 from netwright.data.series import SERIES
@@ -14,7 +14,7 @@ from netwright.data.sets import SETS
 from netwright.data.trees import TREES
 from netwright.data.volumes import VOLUMES
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (SERIES, AUDIO, SETS, TREES, VOLUMES)}
+KINDS: Mapping[ColumnKind, Kind] = {kind.name: kind for kind in (SERIES, AUDIO, SETS, TREES, VOLUMES)}
 
 
 def kind_of_field(field: WholeField) -> Kind:

@@ -9,7 +9,7 @@ import polars as pl
 
 from netwright.core.errors import DataError
 from netwright.core.spec import SeriesField
-from netwright.data.cells import counted
+from netwright.data.cells import counted, span_of
 from netwright.data.kind import Arrays, Kind
 
 MAX_STEPS = 1 << 16
@@ -162,10 +162,8 @@ def _two_rows(field: SeriesField) -> Arrays:
 
 
 def _describe(column: pl.Series) -> str:
-    lengths, channels = column.list.len().to_numpy(), column.dtype.inner.shape[0]  # type: ignore[attr-defined]
-    least, most = int(lengths.min()), int(lengths.max())
-    span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return f"series of {span} steps in {counted(channels, 'channel')}"
+    lengths, channels = column.list.len(), column.dtype.inner.shape[0]  # type: ignore[attr-defined]
+    return f"series of {span_of(lengths)} steps in {counted(channels, 'channel')}"
 
 
 SERIES = Kind("series", SeriesField, is_series, fit_series, encode_series, _decode, _two_rows, _describe)

@@ -177,7 +177,7 @@ def _parts(frame: pl.DataFrame, steps: Steps) -> tuple[list[str], list[str], lis
             )
     if steps.labels:
         return list(steps.labels), list(steps.constant), []
-    changing = [c for c in others if int(most[c].max() or 0) > 1]  # type: ignore[call-overload]
+    changing = [c for c in others if int(most[c].max() or 0) > 1]  # type: ignore[arg-type]
     kinds = {c: guess_kind(frame[c]) for c in changing}
     labels = [c for c in changing if kinds[c].kind in ("number", "integer") or frame[c].dtype.is_numeric()]
     if not labels:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from netwright.core.spec import InputSpec, SetField
 from netwright.data.batch import Inputs
 from netwright.data.fronts import TableFront
-from netwright.data.sequences import inside, trimmed
+from netwright.data.sequences import trimmed
+from netwright.nn.lengths import inside
 
 SMALL = 16
 """Sets of at most so many elements are not trimmed: it would save nothing, and hinders networks from being trained side by side."""

@@ -7,7 +7,7 @@ import polars as pl
 
 from netwright.core.errors import DataError, nearest
 from netwright.core.spec import CategoryField, NumberField, SetField
-from netwright.data.cells import counted, numbers_of, to_numbers
+from netwright.data.cells import counted, numbers_of, span_of, to_numbers
 from netwright.data.kind import Arrays, Kind
 from netwright.data.plain import codes_of, fit_category, fit_number
 
@@ -126,7 +126,8 @@ def encode_set(column: pl.Series, field: SetField) -> Arrays:
 
 
 def _require(elements: pl.DataFrame, field: SetField) -> None:
-    absent = [f.name for f in (*field.numbers, *field.categories) if f.name not in elements.columns]
+    names = [f.name for f in field.numbers] + [f.name for f in field.categories]
+    absent = [name for name in names if name not in elements.columns]
     if absent:
         near = nearest(absent[0], elements.columns, 1)
         hint = f" (is it {near[0]!r}?)" if near else ""
@@ -171,7 +172,7 @@ def _describe(column: pl.Series) -> str:
     sizes = column.list.len().drop_nulls()
     if not len(sizes):
         return "sets"
-    span = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
+    span = span_of(sizes)
     names = [field.name for field in column.dtype.inner.fields]  # type: ignore[attr-defined]
     shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
     return f"sets of {span} element{'s' * (span != '1')}, each of {shown}"

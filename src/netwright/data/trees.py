@@ -9,7 +9,7 @@ import polars as pl
 
 from netwright.core.errors import DataError
 from netwright.core.spec import FIRST_ID, PAD, UNKNOWN, TreeField
-from netwright.data.cells import counted
+from netwright.data.cells import counted, span_of
 from netwright.data.kind import Arrays, Kind
 from netwright.data.tree_notation import NOTATIONS, Tree, notation_of, to_brackets
 
@@ -257,7 +257,7 @@ def _describe(column: pl.Series) -> str:
     sizes = column.struct.field("labels").list.len().drop_nulls()
     if not len(sizes):
         return "trees"
-    span = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
+    span = span_of(sizes)
     n = column.struct.field("labels").explode().n_unique()
     return f"trees of {span} node{'s' * (span != '1')} with {counted(n, 'different label')}"
 

@@ -58,7 +58,8 @@ def vowel(formants: tuple[float, ...], pitch: float, seconds: float, rng: np.ran
         r = np.exp(-np.pi * 80 / RATE)
         x = lfilter([1.0], [1, -2 * r * np.cos(2 * np.pi * min(f, 3900) / RATE), r * r], x)
     x = x * np.hanning(n) / np.abs(x).max()
-    return (0.5 * x + 0.004 * rng.normal(size=n)).clip(-1, 1).astype(np.float32)
+    sound: np.ndarray = (0.5 * x + 0.004 * rng.normal(size=n)).clip(-1, 1).astype(np.float32)
+    return sound
 
 
 def vowels(n: int, seed: int) -> Spoken:

@@ -11,7 +11,7 @@ import torch
 from netwright.baselines.tables import fit_baseline
 from netwright.core.finding import Figure, Finding, Link, Node, Series, Table
 from netwright.core.seed import numpy_generator
-from netwright.data.data import Data
+from netwright.data.data import Data, Part
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.data.tree_front import TreeVector
 from netwright.data.tree_notation import Tree, from_brackets
@@ -81,7 +81,11 @@ def counts_right(train: Expressions, test: Expressions) -> np.ndarray:
     rows = len(train.texts) + len(test.texts)
     frame = pl.concat([train.frame, test.frame]).with_columns(true=pl.Series([*train.true, *test.true]))
     n = len(train.texts)
-    split = {"train": np.arange(n * 4 // 5), "valid": np.arange(n * 4 // 5, n), "test": np.arange(n, rows)}
+    split: dict[Part, np.ndarray] = {
+        "train": np.arange(n * 4 // 5),
+        "valid": np.arange(n * 4 // 5, n),
+        "test": np.arange(n, rows),
+    }
     data = Data(frame, fit_inputs(frame[:n], {"expression": "tree"}), fit_target(frame["true"], "binary"), split)
     right: np.ndarray = fit_baseline("tree-counts", data).predict("test").argmax(1) == data.y("test")
     return right

@@ -17,8 +17,10 @@ from netwright.core.spec import (
     ImageField,
     InputSpec,
     NumberField,
+    SetField,
     TargetSpec,
     TextField,
+    TreeField,
     VectorField,
 )
 from netwright.data.batch import Batch, Block, Inputs
@@ -60,7 +62,7 @@ class Column:
     @property
     def scale(self) -> float:
         """Spread of its values, in its unit; 1 for categories."""
-        return 1.0 if isinstance(self.field, CategoryField | TextField) else self.field.scale
+        return 1.0 if isinstance(self.field, CategoryField | TextField | SetField | TreeField) else self.field.scale
 
     def of(self, x: Inputs) -> Tensor:
         """Its values: (N,), or (N, ...) for a whole tensor."""

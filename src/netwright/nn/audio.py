@@ -244,7 +244,7 @@ class AudioConvNet(nn.Module):
             lengths = (lengths + 1) // 2
             before, mask = mask, mask_of(lengths, (x.shape[3] + 1) // 2)
             x = first(x, before, mask)
-            for one, two in blocks:  # type: ignore[misc]
+            for one, two in blocks:  # type: ignore[attr-defined]
                 x = (x + two(self.dropout(one(x, mask)), mask)).relu()
         pooled: Tensor = self.pool(x.flatten(1, 2), mask)
         return pooled

@@ -149,8 +149,8 @@ def two_rows(spec: InputSpec) -> Inputs:
             lengths = zip(f.tensors, (f.n_words, f.n_chars), (len(f.words), len(f.chars)), strict=True)
             rows |= {name: _two_texts(length, n) for name, length, n in lengths}
         elif isinstance(f, VectorField):
-            whole, low = f.dtype == "int", int(f.low or 0)
-            rows[f.name] = torch.full((2, *f.shape), low, dtype=torch.int64) if whole else torch.zeros(2, *f.shape)
+            is_whole, low = f.dtype == "int", int(f.low or 0)
+            rows[f.name] = torch.full((2, *f.shape), low, dtype=torch.int64) if is_whole else torch.zeros(2, *f.shape)
     for whole in spec.wholes:
         rows |= {name: torch.from_numpy(array) for name, array in kind_of_field(whole).two_rows(whole).items()}
     return rows

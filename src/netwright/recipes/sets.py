@@ -44,12 +44,12 @@ def deep_sets(
             front = SetFront(field, **sizes)  # type: ignore[arg-type]
             trunk = DeepSet(front.n_out, width=width, depth=depth, pool=pool, usual=field.n_elements, dropout=dropout)
             parts.append(SequenceVector(front, trunk))
-    front = joined([*parts, *table_fronts(spec, **sizes)])
-    n_in = int(front.n_out)  # type: ignore[arg-type]
+    whole = joined([*parts, *table_fronts(spec, **sizes)])
+    n_in = int(whole.n_out)  # type: ignore[arg-type]
     body = nn.Sequential(
         nn.Linear(n_in, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, n_out or target.n_out)
     )
-    return Fronted(front, body)
+    return Fronted(whole, body)
 
 
 def set_classifier(*, width: int = 64, depth: int = 2, epochs: int = 30) -> Recipe:

@@ -165,8 +165,9 @@ class Threat:
     def _sequence_box(self, field: SeriesField | AudioField, x: Inputs) -> Box:
         """Of a series each channel counts in its own spread; behind the end nothing moves."""
         values, lengths = (x[name] for name in field.tensors)
-        is_series = isinstance(field, SeriesField)
-        spread = torch.tensor(field.spread, dtype=torch.float64)[:, None] if is_series else _scalar(field.scale)
+        spread = _scalar(field.scale)
+        if isinstance(field, SeriesField):
+            spread = torch.tensor(field.spread, dtype=torch.float64)[:, None]
         box = self._box(values, spread, _scalar(field.low), _scalar(field.high), None)
         there = torch.arange(values.shape[-1]) < lengths.view(-1, *[1] * (values.dim() - 1))
         return replace(box, low=torch.where(there, box.low, values), high=torch.where(there, box.high, values))

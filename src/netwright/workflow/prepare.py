@@ -116,17 +116,17 @@ def look_at(settings: Settings, looked: Look | None = None) -> Looked:
     others = {settings.target, settings.split_column, settings.group}
     inputs = frame.drop([c for c in frame.columns if c in others or c in drop])
     guesses = infer_kinds(inputs, kinds, target=settings.target)
-    warnings = [*warnings, *(w for guess in guesses.values() for w in guess.warnings)]
+    told_of = [*warnings, *(w for guess in guesses.values() for w in guess.warnings)]
     unused = [f"{name} ({guess.kind})" for name, guess in guesses.items() if guess.kind not in USED]
     if unused:
-        warnings.append(f"left out: {', '.join(unused)}; use one with --kind NAME=category")
+        told_of.append(f"left out: {', '.join(unused)}; use one with --kind NAME=category")
     if not any(guess.kind in USED for guess in guesses.values()):
         raise DataError(
             "no column is left to learn from: every one is the target, dropped, or "
             + ", ".join(sorted({g.kind for g in guesses.values()}))
         )
-    warnings += [w for name, guess in guesses.items() if guess.kind == "series" for w in gaps_in(frame[name])]
-    return Looked(frame, guesses, task, reason, tuple(warnings), looked.format, steps, sets)
+    told_of += [w for name, guess in guesses.items() if guess.kind == "series" for w in gaps_in(frame[name])]
+    return Looked(frame, guesses, task, reason, tuple(told_of), looked.format, steps, sets)
 
 
 def _gathered(
