@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ FAST = {"computational-graph", "activations", "worked-convolution", "threshold-n
 MOST_FIGURES = 4
 
 
-def over(entries: list[Entry], *, slow: bool = True) -> Any:
-    """A parametrisation; what is not fast is marked slow."""
-    marks = {True: [pytest.mark.slow], False: []}
-    found = [pytest.param(e, id=e.name, marks=marks[slow and e.name not in FAST]) for e in entries]
+def over(entries: list[Entry], *, fast: Collection[str] = FAST) -> Any:
+    """A parametrisation; all but the fast ones are marked slow."""
+    marks = {True: [], False: [pytest.mark.slow]}
+    found = [pytest.param(e, id=e.name, marks=marks[e.name in fast]) for e in entries]
     return pytest.mark.parametrize("entry", found)
 
 
@@ -74,14 +75,14 @@ def test_the_folder_of_examples_is_that_of_the_exhibits() -> None:
     assert link.resolve() == FOLDER
 
 
-@over(ALL, slow=False)
+@over(ALL, fast=EXHIBITS)
 def test_an_exhibit_has_a_file_that_is_a_program(entry: Entry) -> None:
     text = file_of(entry).read_text(encoding="utf-8")
     assert 'if __name__ == "__main__":\n    main(exhibit)' in text
     assert text.startswith('"""') and entry.target.endswith(":exhibit")
 
 
-@over(ALL, slow=False)
+@over(ALL, fast=EXHIBITS)
 def test_an_exhibit_takes_a_size_and_a_seed_by_name(entry: Entry) -> None:
     code = entry.load()
     parameters = inspect.signature(code).parameters
@@ -106,7 +107,7 @@ def empty(figure: Figure) -> bool:
 @over(ALL)
 def test_an_exhibit_shows_figures_and_says_in_a_paragraph_what_to_see(entry: Entry) -> None:
     found = exhibited(entry.name)
-    assert (found.probe, found.family) == (entry.name, "gallery")
+    assert (found.probe.replace("_", "-"), found.family) == (entry.name, "gallery")
     assert 1 <= len(found.figures) <= MOST_FIGURES
     assert not [figure.title for figure in found.figures if empty(figure)]
     assert (
@@ -140,7 +141,7 @@ def test_the_same_seed_gives_the_same_figures(entry: Entry) -> None:
     assert {k: v for k, v in again.measured.items() if not timed.search(k)} == first
 
 
-@over(ALL)
+@over(ALL, fast={"computational-graph"})
 def test_an_exhibit_runs_as_a_program(entry: Entry, tmp_path: Path) -> None:
     link = ROOT / "examples" / file_of(entry).name
     program = link if link.exists() else file_of(entry)  # a source archive has no link
