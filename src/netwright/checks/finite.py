@@ -131,10 +131,13 @@ def _set_edges(field: SetField, sample: Inputs) -> Iterator[tuple[str, Inputs]]:
     length = f"{field.name}:length"
     there = torch.arange(field.n_elements) < sample[length].unsqueeze(1)
     yield "of one element", {length: torch.ones_like(sample[length])}
-    parts: tuple[tuple[str, Sequence[NumberField | CategoryField]], ...]
-    parts = ("numbers", field.numbers), ("codes", field.categories)
-    for tensor, columns in parts:
+    parts: dict[str, Sequence[NumberField] | Sequence[CategoryField]] = {
+        "numbers": field.numbers,
+        "codes": field.categories,
+    }
+    for tensor, columns in parts.items():
         name = f"{field.name}:{tensor}"
+        column: NumberField | CategoryField
         for i, column in enumerate(columns):
             for edge, value in _values(column, sample[name]):
                 changed = sample[name].clone()

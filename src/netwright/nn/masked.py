@@ -77,7 +77,7 @@ class MaskedNorm(nn.Module):
             y = self.norm(x)
             return y
         norm = self.norm
-        y = functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)  # type: ignore[arg-type]
+        y = functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
         return y
 
 

@@ -32,7 +32,7 @@ class Levels:
 
     def upwards(self, *of_nodes: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """The parts of tensors (K, ...) that belong to one level, from the deepest to the roots."""
-        yield from zip(*(reversed(tensor.split(self.sizes)) for tensor in of_nodes), strict=True)
+        yield from zip(*(reversed(torch.split(tensor, self.sizes)) for tensor in of_nodes), strict=True)
 
 
 def levels_of(parents: Tensor, there: Tensor) -> Levels:
@@ -73,7 +73,7 @@ def spread_out(states: Tensor, levels: Levels, shape: tuple[int, int]) -> Tensor
     """States of the nodes (K, H), roots first -> (N, M, H), zero where there is no node."""
     n, m = shape
     out = states.new_zeros(n * m, states.shape[1]).index_copy(0, levels.index, states)
-    return out.unflatten(0, (n, m))
+    return out.view(n, m, -1)
 
 
 class ChildSumTreeLSTM(nn.Module):
@@ -122,7 +122,7 @@ class ChildSumTreeLSTM(nn.Module):
                 said, said_forget = self.of_child(h).split(size, 1)
                 gates = gates.index_add(0, up, said)  # U sum_k h_k = sum_k U h_k
                 kept = torch.sigmoid(forget.index_select(0, up) + said_forget) * c
-            i_o, u = gates.split([2 * self.n_out, self.n_out], 1)
+            i_o, u = torch.split(gates, [2 * self.n_out, self.n_out], 1)
             i, o = torch.sigmoid(i_o).chunk(2, 1)
             c = i * torch.tanh(u)
             c = c if kept is None or up is None else c.index_add(0, up, kept)
