@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,27 @@ from netwright.cli.rows import answer
 from netwright.core.spec import AudioField, SeriesField
 from netwright.model import Model
 from netwright.workflow.main import Result, run
+from netwright.workflow.prepare import completed, look_at, read, split_and_encode
 from netwright.workflow.probing import attack
+from netwright.workflow.settings import Settings
 
 pytestmark = pytest.mark.slow
+
+PLAN = {
+    "memorise": {"threads": 1, "epoch_seconds": 0.5, "epochs": 6},
+    "regularise": {"threads": 1, "epoch_seconds": 0.5, "epochs": 6},
+    "learning_rate": 0.003,
+}
+
+
+def planned(path: Path, **settings: str) -> Path:
+    """A plan of few epochs, so that what a test does is no matter of the clock."""
+    asked = Settings(data=str(path.parent / settings.pop("data")), **settings)  # type: ignore[arg-type]
+    seen = read(asked)
+    asked = completed(asked, seen)
+    fingerprint = split_and_encode(look_at(asked, seen), asked).fingerprint
+    path.write_text(json.dumps({**PLAN, "fingerprint": fingerprint}))
+    return path
 
 
 def long_table(path: Path, n: int = 100) -> Path:
@@ -62,7 +81,9 @@ def check(result: Result, baselines: set[str]) -> None:
 
 def test_a_long_table_of_series_goes_through_the_whole_job(tmp_path: Path) -> None:
     path = long_table(tmp_path / "long.csv")
-    result = run(path, target="fault", series_by="unit", series_order="time", out=tmp_path / "run", minutes=1)
+    how = {"target": "fault", "series_by": "unit", "series_order": "time"}
+    plan = planned(tmp_path / "plan.json", data="long.csv", **how)
+    result = run(path, **how, out=tmp_path / "run", plan=plan, minutes=5)
     check(result, {"random-kernels", "nearest-series"})
     model = Model.load(result.folder / "model")
     field = model.spec.fields[0]
@@ -77,7 +98,8 @@ def test_a_long_table_of_series_goes_through_the_whole_job(tmp_path: Path) -> No
 
 def test_a_folder_of_sounds_goes_through_the_whole_job(tmp_path: Path) -> None:
     folder = tones(tmp_path / "tones")
-    result = run(folder, out=tmp_path / "run", minutes=1)
+    plan = planned(tmp_path / "plan.json", data="tones")
+    result = run(folder, out=tmp_path / "run", plan=plan, minutes=5)
     check(result, {"mel-frames"})
     model = Model.load(result.folder / "model")
     field = model.spec.fields[0]
