@@ -17,19 +17,17 @@ from netwright.data.read import read_table
 from netwright.estimators import Classifier
 
 REPEATS, FOLDS = 5, 5
-INNER = {"minipalindrome": None, "cystic": 5}
-"""Folds within each training part whose networks are averaged, so that every row of it trains; None for one network."""
 TARGETS = {"minipalindrome": 0.85, "cystic": 0.74}
 """Accuracy that both networks are to reach."""
-Predict = Callable[[str, pl.DataFrame, np.ndarray, np.ndarray, int], np.ndarray]
-"""(name of the set, rows, training rows, test rows, seed) -> predicted labels of the test rows."""
+Predict = Callable[[pl.DataFrame, np.ndarray, np.ndarray, int], np.ndarray]
+"""(rows, training rows, test rows, seed) -> predicted labels of the test rows."""
 
 
 def network(template: str) -> Predict:
     """Networks of one template, as the estimator designs and trains them."""
 
-    def predict(name: str, frame: pl.DataFrame, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
-        net = Classifier(template=template, dropout=0.1, folds=INNER[name], random_state=seed)
+    def predict(frame: pl.DataFrame, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+        net = Classifier(template=template, dropout=0.1, random_state=seed)
         net.fit(frame[train].select("tree"), frame["label"][train].to_numpy())
         found: np.ndarray = net.predict(frame[test].select("tree"))
         return found
@@ -40,7 +38,7 @@ def network(template: str) -> Predict:
 def classic(method: str) -> Predict:
     """A classic method; a fifth of the training rows, the same share of each class, chooses its penalty or its neighbours."""
 
-    def predict(name: str, frame: pl.DataFrame, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    def predict(frame: pl.DataFrame, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
         from sklearn.model_selection import train_test_split
 
         y = frame["label"].to_numpy()
@@ -61,7 +59,7 @@ METHODS: dict[str, Predict] = {
 }
 
 
-def cross_validated(name: str, frame: pl.DataFrame, predict: Predict, repeats: int = REPEATS) -> list[float]:
+def cross_validated(frame: pl.DataFrame, predict: Predict, repeats: int = REPEATS) -> list[float]:
     """Accuracy over all rows of each repeat, every row predicted by a model that has not seen it."""
     from sklearn.model_selection import StratifiedKFold
 
@@ -70,7 +68,7 @@ def cross_validated(name: str, frame: pl.DataFrame, predict: Predict, repeats: i
     for repeat in range(repeats):
         right = np.zeros(len(y), dtype=bool)
         for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=repeat).split(y, y):
-            right[test] = predict(name, frame, train, test, repeat) == y[test]
+            right[test] = predict(frame, train, test, repeat) == y[test]
         found.append(float(right.mean()))
     return found
 
@@ -83,7 +81,7 @@ def trees() -> Result:
         frame = everything.filter(pl.col("set") == name).with_columns(pl.col("label").cast(pl.String))
         for method, predict in METHODS.items():
             began = time.monotonic()
-            found = cross_validated(name, frame, predict)
+            found = cross_validated(frame, predict)
             mean, seconds = float(np.mean(found)), (time.monotonic() - began) / REPEATS / FOLDS
             shown = f"{mean:.3f} ({min(found):.3f} to {max(found):.3f} over {REPEATS} repeats; {seconds:.1f} s a fold)"
             is_network = method in ("tree-lstm", "tree-esn")
@@ -100,9 +98,9 @@ def trees() -> Result:
         rows,
         f"{REPEATS} times stratified {FOLDS}-fold cross-validation, seeds 0 to {REPEATS - 1} of folds and networks; accuracy over all "
         "rows of a repeat, mean and range over repeats. "
-        "Networks: `Classifier(template=..., dropout=0.1)`, designed by rule, on cystic the mean of 5 from `folds=5` within the training "
-        "part; nothing was chosen on test folds. Classic methods: fitted on four fifths of each training part, their penalty or number of "
-        "neighbours chosen on the rest.",
+        "Networks: `Classifier(template=..., dropout=0.1)`, designed by rule; "
+        "nothing was chosen on test folds. Classic methods: fitted on four fifths of each training part, their penalty or number "
+        "of neighbours chosen on the rest.",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
@@ -131,18 +131,16 @@ def _set_edges(field: SetField, sample: Inputs) -> Iterator[tuple[str, Inputs]]:
     length = f"{field.name}:length"
     there = torch.arange(field.n_elements) < sample[length].unsqueeze(1)
     yield "of one element", {length: torch.ones_like(sample[length])}
-    parts: dict[str, Sequence[NumberField] | Sequence[CategoryField]] = {
-        "numbers": field.numbers,
-        "codes": field.categories,
-    }
-    for tensor, columns in parts.items():
+    columns: list[tuple[str, int, NumberField | CategoryField]] = [
+        ("numbers", *pair) for pair in enumerate(field.numbers)
+    ]
+    columns += [("codes", *pair) for pair in enumerate(field.categories)]
+    for tensor, i, column in columns:
         name = f"{field.name}:{tensor}"
-        column: NumberField | CategoryField
-        for i, column in enumerate(columns):
-            for edge, value in _values(column, sample[name]):
-                changed = sample[name].clone()
-                changed[:, :, i] = torch.where(there, value, changed[:, :, i])
-                yield f"of elements with {column.name} {edge}", {name: changed}
+        for edge, value in _values(column, sample[name]):
+            changed = sample[name].clone()
+            changed[:, :, i] = torch.where(there, value, changed[:, :, i])
+            yield f"of elements with {column.name} {edge}", {name: changed}
 
 
 def _tree_edges(field: TreeField, sample: Inputs) -> Iterator[tuple[str, Inputs]]:
