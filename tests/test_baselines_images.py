@@ -155,7 +155,7 @@ def test_images_beside_numbers_go_through_the_methods_of_tables(name: str) -> No
 
 
 def test_a_baseline_for_other_rows_is_refused_with_those_that_fit() -> None:
-    with pytest.raises(UsageError, match="for table and vector, and these rows are of kind image"):
+    with pytest.raises(UsageError, match="for table and vector and set, and these rows are of kind image"):
         fit_baseline("gradient-boosting", images(60))
 
 

@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 
 from netwright.core.errors import DataError, UsageError
 from netwright.core.spec import CategoryField, ColumnKind, InputSpec, NumberField, VectorField
-from netwright.data import encode
+from netwright.data import plain
 from netwright.data.batch import Block, whole
 from netwright.data.data import Data
 from netwright.data.encode import decode_inputs, encode_inputs, encode_target, fit_inputs, fit_target
@@ -67,7 +67,7 @@ def test_categories_are_ordered_by_frequency_then_name_whatever_the_column_is_ca
 
 
 def test_rare_categories_beyond_the_limit_share_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encode, "MAX_CATEGORIES", 2)
+    monkeypatch.setattr(plain, "MAX_CATEGORIES", 2)
     assert codes_of(["a", "a", "b", "b", "c", None], ["a", "b", "c", None]) == [1, 2, 0, 3]
 
 

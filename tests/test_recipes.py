@@ -17,13 +17,10 @@ from netwright.core.errors import UsageError
 from netwright.core.seed import generator
 from netwright.core.spec import (
     CategoryField,
-    ImageField,
     InputSpec,
     NumberField,
     TargetSpec,
-    TextField,
     VectorField,
-    VolumeField,
 )
 from netwright.data.batch import Inputs
 from netwright.losses.entries import LOSSES
@@ -32,6 +29,7 @@ from netwright.recipes.book import design
 from netwright.recipes.custom import two_rows
 from netwright.recipes.entries import RECIPES, TEMPLATES
 from netwright.recipes.recipe import Recipe, start_at
+from netwright.recipes.sample_specs import sample_spec
 from netwright.train.settings import Training
 
 NUMBERS = (
@@ -211,11 +209,8 @@ def test_a_named_recipe_needs_no_argument_and_builds_what_it_says(name: str) -> 
     recipe = entry.load()()
     assert recipe.name == name and recipe.template in TEMPLATES and recipe.loss in LOSSES
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
-    image = ImageField(height=12, width=10, channels=3, center=(99.0,) * 3, spread=(50.0,) * 3)
-    text = TextField(words=("a", "b"), chars="ab", n_words=5, n_chars=9)
-    alone = {"image": InputSpec(kind="image", fields=(image,)), "text": InputSpec(kind="text", fields=(text,))}
-    alone["volume"] = InputSpec(kind="volume", fields=(VolumeField(depth=5, height=6, width=4, channels=2),))
-    spec = alone.get(entry.kinds[0], SPECS["both"])
+    kind = entry.kinds[0]
+    spec = SPECS["both"] if kind == "table" else sample_spec(kind)
     for task in entry.tasks:
         net = recipe.build(spec, TARGETS[task], 0).eval()
         assert net(two_rows(spec)).shape == (2, TARGETS[task].n_out)

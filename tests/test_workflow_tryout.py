@@ -156,4 +156,4 @@ def test_reading_pictures_tells_how_many_were_looked_at(tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
     seen = read(Settings(data=str(tmp_path / "shop")), told.append)
     assert len(seen.frame) == 12
-    assert told[-1] == {"event": "progress", "step": "look", "done": 12, "total": 12, "text": "pictures"}
+    assert told[-1] == {"event": "progress", "step": "look", "done": 12, "total": 12, "text": "files"}

@@ -146,7 +146,7 @@ def _only_image(spec: InputSpec, path: Path) -> str:
     if spec.kind == "image" or (spec.kind == "volume" and path.suffix.lower() == ".npz"):
         return spec.names[0]
     raise DataError(
-        f"{path} holds images or volumes alone, but the model was trained on {_columns(spec)}; give a table with these"
+        f"{path} holds images alone, but the model was trained on {_columns(spec)}; give a table with these"
     )
 
 

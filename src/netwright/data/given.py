@@ -74,7 +74,9 @@ def rows_again(estimator: BaseEstimator, x: Any, spec: InputSpec, what: What, co
         ValueError: a table with other columns.
     """
     x = from_any(x) if type(x) is dict else x
-    column = _column_of(x, _KIND.get(what))
+    usual = None if nw.dependencies.is_into_dataframe(x) else column_of(x)
+    texts = usual is not None and usual.name == "text"
+    column = usual if texts else _column_of(x, _KIND.get(what))
     came: What = "rows of a table" if column is None else _WHAT[column.name]
     if came == what == "rows of a table":
         frame = _table(estimator, x, reset=False).frame

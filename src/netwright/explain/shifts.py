@@ -62,7 +62,9 @@ def shifts(subject: Subject, *, budget_seconds: float, seed: int, most: int | No
         [_score(model, Block({**asked.x, field.name: moved(asked.x[field.name], dy, dx)}, asked.y)) for dx in steps]
         for dy in steps
     ]
-    return _finding(model, np.array(scores), steps, n, seed)
+    found = _finding(model, np.array(scores), steps, n, seed)
+    late = f" (out of time: {n} of {len(some)} images)" if n < len(some) else ""
+    return found.model_copy(update={"title": found.title + late})
 
 
 def _score(model: Model, block: Block) -> float:

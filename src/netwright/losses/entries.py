@@ -21,7 +21,7 @@ LOSSES = Gallery(
         ),
         Entry(
             "reject-cross-entropy",
-            "cross-entropy beside a class for none of them, whose output is fixed; for outputs that are minus distances",
+            "cross-entropy beside a class for none, for outputs that are minus distances",
             "LeCun et al. (1998)",
             "netwright.losses.standard:for_reject_cross_entropy",
             tasks=("binary", "classes"),

@@ -137,6 +137,7 @@ TEMPLATES = Gallery(
             "Elman (1990); Hochreiter and Schmidhuber (1997); Cho et al. (2014)",
             "netwright.recipes.recurrent:recurrent",
             kinds=("series", "text", "audio", "table"),
+            needs=("sequence",),
         ),
         Entry(
             "deep-sets",

@@ -127,6 +127,7 @@ def _fitting(name: str, spec: InputSpec) -> Entry:
     has = {
         kind: any(f.kind == kind for f in spec.fields) for kind in ("image", "text", "series", "audio", "set", "tree")
     }
+    has["sequence"] = has["series"] or has["text"] or has["audio"]
     if (entry.kinds and spec.kind not in entry.kinds) or not all(has.get(need, True) for need in entry.needs):
         fitting = [e.name for e in TEMPLATES.values() if (not e.kinds or spec.kind in e.kinds) and name != e.name]
         fitting = [n for n in fitting if all(has.get(need, True) for need in TEMPLATES[n].needs)]
