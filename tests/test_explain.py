@@ -205,8 +205,9 @@ def test_an_explanation_is_not_applicable_where_the_link_is_unknown(name: str) -
     assert finding.verdict == "info" and finding.title.startswith("not applicable")
 
 
-@pytest.mark.parametrize("name", sorted(set(EXPLANATIONS) - {"attention", "filters"}))  # which take a moment
+@pytest.mark.parametrize("name", sorted(set(EXPLANATIONS) - {"attention", "filters", "shifts"}))
 def test_an_explanation_out_of_time_says_so(name: str) -> None:
+    """Not asked of those that take a moment, or look at a few rows whatever the time."""
     subject = by_hand() if name in BY_COLUMN else mixed_subject()
     finding = ask_by_name(name, subject, budget_seconds=0)
     assert finding.verdict == "info" and "out of time" in finding.title
