@@ -75,7 +75,7 @@ def rows_again(estimator: BaseEstimator, x: Any, spec: InputSpec, what: What, co
     """
     x = from_any(x) if type(x) is dict else x
     usual = None if nw.dependencies.is_into_dataframe(x) else column_of(x)
-    texts = usual is not None and usual.name == "text"
+    texts = what != "sounds" and usual is not None and usual.name == "text"  # names of sounds are strings as well
     column = usual if texts else _column_of(x, _KIND.get(what))
     came: What = "rows of a table" if column is None else _WHAT[column.name]
     if came == what == "rows of a table":
