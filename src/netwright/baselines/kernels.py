@@ -36,7 +36,7 @@ def dilations(n_steps: int, per_kernel: int) -> dict[int, int]:
     """Steps between the weights of a kernel -> thresholds at that dilation, for series of about so many steps.
 
     >>> dilations(128, 119)
-    {1: 33, 2: 22, 3: 15, 4: 11, 5: 8, 6: 4, 7: 4, 8: 4, 9: 3, 10: 3, 12: 4, 13: 4, 15: 4}
+    {1: 38, 2: 18, 3: 11, 4: 11, 5: 7, 6: 3, 7: 7, 8: 3, 9: 3, 10: 3, 11: 3, 12: 3, 13: 3, 14: 3, 15: 3}
     """
     n = min(per_kernel, MAX_DILATIONS)
     most = np.log2(max(n_steps - 1, 8) / (WINDOW - 1))

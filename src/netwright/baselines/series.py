@@ -83,7 +83,7 @@ def nearest_series(task: Task) -> Method:
 def even_series(values: np.ndarray, lengths: np.ndarray, n_steps: int) -> np.ndarray:
     """Series (N, C, T) of unequal lengths as rows (N, C * n_steps): resampled linearly, then each channel with mean 0 and spread 1.
 
-    >>> even_series(np.array([[[0.0, 2.0, 0.0]]]), np.array([2]), 3).round(3).tolist()
+    >>> even_series(np.array([[[0.0, 2.0, 0.0]]]), np.array([2]), 3).astype(float).round(3).tolist()
     [[-1.225, 0.0, 1.225]]
     """
     at = np.linspace(0, 1, n_steps) * (lengths[:, None] - 1)

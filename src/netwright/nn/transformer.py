@@ -24,8 +24,8 @@ class Positions(nn.Module):
 
     Source: Vaswani et al. (2017); the learned factor: Li et al. (2019), "Neural Speech Synthesis with Transformer Network".
 
-    >>> Positions(4).table(2).round(decimals=2).tolist()
-    [[0.0, 1.0, 0.0, 1.0], [0.84..., 0.54..., 0.01..., 1.0]]
+    >>> Positions(4).table(2).double().round(decimals=2).tolist()
+    [[0.0, 1.0, 0.0, 1.0], [0.84, 0.54, 0.01, 1.0]]
     """
 
     def __init__(self, dim: int) -> None:
