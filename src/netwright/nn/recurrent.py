@@ -225,7 +225,12 @@ class RecurrentVector(nn.Module):
         last = at_last(outputs, lengths)
         if self.body.directions == 1:
             return last
-        ways = (len(x), -1, self.body.directions, self.body.width)
+        ways = (
+            x.shape[0],
+            -1,
+            self.body.directions,
+            self.body.width,
+        )  # len() would fix the number of rows in an export
         ends = torch.cat([last.reshape(ways)[:, :, :1], outputs[:, 0].reshape(ways)[:, :, 1:]], 2)
         return ends.flatten(1)
 
