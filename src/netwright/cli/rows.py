@@ -143,10 +143,11 @@ def _numbered(table: pl.DataFrame, first: int) -> pl.DataFrame:
 
 def _only_image(spec: InputSpec, path: Path) -> str:
     """Name of the one column of the model, which must be images, or volumes where an array holds them."""
-    if spec.kind == "image" or (spec.kind == "volume" and path.suffix.lower() == ".npz"):
+    is_array = path.suffix.lower() == ".npz"
+    if spec.kind == "image" or (spec.kind == "volume" and is_array):
         return spec.names[0]
     raise DataError(
-        f"{path} holds images alone, but the model was trained on {_columns(spec)}; give a table with these"
+        f"{path} holds {'arrays' if is_array else 'images'} alone, but the model was trained on {_columns(spec)}; give a table with these"
     )
 
 
