@@ -123,6 +123,7 @@ def little(binary_data: Data) -> Cost:
     return measured(tiny(), binary_data, sizes=LITTLE)
 
 
+@pytest.mark.slow
 def test_every_curve_has_its_points_over_three_decades(little: Cost) -> None:
     assert [c.against for c in little.curves] == ["rows", "weights", "members"]
     for c in little.curves:
@@ -136,6 +137,7 @@ def test_every_curve_has_its_points_over_three_decades(little: Cost) -> None:
     assert module.MEMBERS[0] == 1 and module.MEMBERS[-1] == 1_000
 
 
+@pytest.mark.slow
 def test_the_weights_of_a_point_are_those_of_the_network_with_that_option(little: Cost, binary_data: Data) -> None:
     assert little.sized == "width"
     for p in curve(little, "weights").points:
@@ -151,6 +153,7 @@ def test_a_square_of_the_width_is_hit_as_well(binary_data: Data) -> None:
         assert meter._weights_at(meter._option_for(n)) == pytest.approx(n, rel=0.05)
 
 
+@pytest.mark.slow
 def test_an_epoch_is_that_of_the_drawn_rows(little: Cost) -> None:
     for p in curve(little, "rows").points:
         assert p.epoch_steps == max(1, p.size // 16)
@@ -259,6 +262,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_figures_and_its_page(small: Path) -> None:
     ended = call("cost", "--minutes", "9", "--out", "out")
     assert ended.code == 0, ended.err
@@ -272,6 +276,7 @@ def test_the_command_writes_its_figures_and_its_page(small: Path) -> None:
     assert "out/report.html" in ended.out
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_run_or_rows_with_a_recipe(small: Path, tiny_run: TinyRun) -> None:
     with unchanged(tiny_run.folder):
         ended = call("cost", tiny_run.folder, "--minutes", "9", "--out", "of-run")
