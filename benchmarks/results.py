@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from netwright.core.files import write_text
+from netwright.train.precision import native_bfloat16
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEAD = """# Measured promises
@@ -51,10 +54,11 @@ class Result:
 
 
 def machine() -> str:
-    """The machine in one line, without its name."""
+    """The machine in one line, without its name; its instructions decide which precision pays."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    instructions = torch.backends.cpu.get_cpu_capability() + (" with bfloat16" if native_bfloat16() else "")
     return (
-        f"{cores} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"{cores} cores, {platform.system()} {platform.machine()} ({instructions}), Python {platform.python_version()}, "
         f"torch {version('torch')}, scikit-learn {version('scikit-learn')}"
     )
 

@@ -434,6 +434,7 @@ def test_no_room_for_the_run_is_the_environment_and_nothing_is_half_written(here
         json.loads(path.read_text())
 
 
+@pytest.mark.slow
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 kB."""

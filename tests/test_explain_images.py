@@ -351,6 +351,7 @@ def test_a_foreign_network_of_images_goes_through_explain() -> None:
     assert [f.title for f in nw.explain(model, images, y, budget_seconds=20)] == [f.title for f in found]
 
 
+@pytest.mark.slow
 def test_a_table_with_images_and_texts_is_asked_everything_and_each_column_is_shuffled_whole() -> None:
     subject = mixed_subject()
     asked = [name for name in EXPLANATIONS if name != "attention"]

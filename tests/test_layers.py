@@ -79,11 +79,15 @@ def targets(node: ast.AST, path: Path, source: Path, parts: set[str]) -> list[st
     return sorted({target for name in names if (target := own_target(name, parts)) is not None})
 
 
-def walk(node: ast.AST, inside: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+def walk(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
     """Every node, with whether it stands inside a function."""
-    for child in ast.iter_child_nodes(node):
-        yield child, inside
-        yield from walk(child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+    waiting = [(tree, False)]
+    while waiting:
+        node, inside = waiting.pop()
+        inside_now = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield child, inside_now
+            waiting.append((child, inside_now))
 
 
 def imports(source: Path) -> Iterator[Import]:

@@ -54,7 +54,10 @@ def assert_equal(one: State, two: State) -> None:
         assert one.history.column(column) == pytest.approx(two.history.column(column), rel=1e-4)
 
 
-@pytest.mark.parametrize("optimizer", list(compiled.RULES))
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adam", *(pytest.param(name, marks=pytest.mark.slow) for name in compiled.RULES if name != "adam")],
+)
 @pytest.mark.usefixtures("without_compiler")
 def test_eight_steps_at_once_equal_eight_steps(optimizer: str) -> None:
     fast, slow = both(SETTINGS.model_copy(update={"optimizer": optimizer}))
@@ -62,6 +65,7 @@ def test_eight_steps_at_once_equal_eight_steps(optimizer: str) -> None:
     assert_equal(fast, slow)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_compiler")
 def test_layers_with_rates_of_their_own_and_no_clipping_are_compiled_alike() -> None:
     own = {"body.0": Layer(rate=0.3), "body.4": Layer(weight_decay=0.5)}
@@ -70,6 +74,7 @@ def test_layers_with_rates_of_their_own_and_no_clipping_are_compiled_alike() -> 
     assert_equal(fast, slow)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_compiler")
 def test_a_killed_compiled_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     class Kill(Quiet):

@@ -129,6 +129,7 @@ def test_after_fifty_steps_each_member_is_what_it_would_be_alone(name: str) -> N
     assert_each_as_alone(members, shape(rows()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp with dropout", "gru"])
 def test_a_stack_of_one_is_the_plain_loop(name: str) -> None:
     make, shape = NETS[name]

@@ -115,6 +115,7 @@ def test_every_step_and_both_stages_stand_in_the_findings(whole: Result) -> None
     } <= probes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "event, count",
     [
@@ -122,7 +123,7 @@ def test_every_step_and_both_stages_stand_in_the_findings(whole: Result) -> None
         ("epoch", 2),
         pytest.param("epoch", 6, marks=pytest.mark.slow),
         pytest.param("step_start", 7, marks=pytest.mark.slow),
-        ("step_start", 9),
+        pytest.param("step_start", 9, marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_run_ends_with_the_same_weights(
@@ -224,6 +225,7 @@ def test_an_existing_folder_is_refused(tmp_path: Path, table: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings, words",
     [
@@ -305,6 +307,7 @@ def test_stage_two_never_ends_worse_than_stage_one_stopped_early(tmp_path: Path,
     ) == pytest.approx(best.value)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_kept_only_where_it_is_better_on_validation_rows(tmp_path: Path, binary_data: Any) -> None:
     recipe, _ = design(binary_data.spec, binary_data.target, len(binary_data.split["train"]))
     stage_plan = StagePlan(threads=1, epoch_seconds=0.1, epochs=12)

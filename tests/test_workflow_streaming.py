@@ -103,6 +103,7 @@ def test_the_user_is_told_of_the_sample(whole: Result) -> None:
     assert sizes["train"] < 700 and sizes["valid"] < 1_000 and sizes["test"] < 1_000
 
 
+@pytest.mark.slow
 def test_a_streamed_run_that_was_interrupted_in_mid_epoch_ends_with_the_same_weights(
     folder: Path, whole: Result, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def test_the_command_that_repeats_a_run_tracks_it_too(tmp_path: Path) -> None:
     assert "--track tensorboard --track mlflow" in commands(tmp_path, settings, None)[0]
 
 
+@pytest.mark.slow
 def test_neither_library_is_imported_before_it_is_asked_for() -> None:
     code = "import sys, netwright.workflow.main; print({'tensorboard', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -232,6 +233,7 @@ def test_a_writer_that_cannot_begin_ends_the_run_before_it_begins(
 # --- both libraries, a run that was killed ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.fixture(scope="module")
 def both(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run tracked by both, killed in its sixth epoch, when half of what it had written was lost; then resumed, twice."""
@@ -260,6 +262,7 @@ def test_tracking_changes_no_weight(both: Path, table: Path, tmp_path: Path) -> 
     assert told(both).keys() == told(tmp_path / "plain").keys()
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_resumed_keeps_the_recipe_of_its_network(both: Path) -> None:
     assert read_json(both / "recipe.json") == read_json(both / "model" / "model.json")["recipe"]
 
@@ -281,6 +284,7 @@ def test_tensorboard_reads_every_epoch_once_with_its_numbers_and_its_time(both: 
             assert all(p.wall_time == pytest.approx(times[stage, p.step]) for p in points)
 
 
+@pytest.mark.slow
 def test_tensorboard_knows_settings_and_scores(both: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -324,6 +328,7 @@ def test_mlflow_has_a_run_for_each_training_with_every_epoch_once(both: Path) ->
     assert first["training.epochs"] == str(TINY_PLAN["memorise"]["epochs"])  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_mlflow_has_the_recipe_the_scores_and_the_report(both: Path, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 

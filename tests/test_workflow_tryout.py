@@ -72,6 +72,7 @@ def test_fewer_training_rows_leave_validation_and_test_rows_alone() -> None:
     assert not np.array_equal(fewer(data, 50, seed=4).split["train"], few.split["train"])
 
 
+@pytest.mark.slow
 def test_mirroring_is_dropped_where_it_changes_the_class(tmp_path: Path) -> None:
     data = sided()
     recipe, _ = design(data.spec, data.target, len(data.split["train"]))

@@ -85,6 +85,7 @@ except UsageError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_keras_model_can_be_wrapped_priced_differentiated_copied_and_saved() -> None:
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(SCRIPT)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
