@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +21,6 @@ from netwright.estimators import Classifier
 
 SEED = 0
 WIDTH = 16
-CHANGES: dict[str, Any] = {"warp": 0.15, "speed": 0.15, "mask": 0.2, "noise": 0.02, "dropout": 0.1}
 EPOCHS = 14
 
 
@@ -81,7 +79,7 @@ def fsdd() -> Result:
     column = column_of_sounds(sounds)
 
     def both(test: np.ndarray) -> tuple[float, float]:
-        net = Classifier(kind="audio", options=CHANGES, epochs=EPOCHS, random_state=SEED)
+        net = Classifier(kind="audio", epochs=EPOCHS, random_state=SEED)
         net.fit([sounds[i] for i in np.flatnonzero(~test)], y[~test])
         score = float(net.score([sounds[i] for i in np.flatnonzero(test)], y[test]))
         return score, _baseline("mel-frames", _data(column, y, test, "audio", held=0.15))
@@ -99,7 +97,7 @@ def fsdd() -> Result:
             for n, (a, b) in zip(names, each, strict=True)
         ),
     ]
-    how = f"One training each, seed {SEED}, {EPOCHS} epochs, changes {CHANGES}; 15 % of the training sounds choose the epoch."
+    how = f"One training each, seed {SEED}, {EPOCHS} epochs, designed by rule; 15 % of the training sounds choose the epoch."
     return Result("fsdd", "fsdd: spoken digits", rows, how)
 
 

@@ -20,6 +20,10 @@ STEPS = 2000
 PASSES: Mapping[str, tuple[int, int]] = {"image": (5, 60), "text": (10, 40), "series": (10, 500), "audio": (10, 60)}
 """Fewest and most passes over the training rows, by kind of rows; images come before texts in a table. Else `TABLE_PASSES`."""
 TABLE_PASSES = (20, 100)
+USUAL_CHANGES: Mapping[str, Mapping[str, Option]] = {
+    "audio-conv": {"warp": 0.15, "speed": 0.15, "mask": 0.2, "noise": 0.02}
+}
+"""Random changes in training, by template: of sounds voice, speed, what is covered and what is heard beside them."""
 USUAL_PIXELS = 32 * 32
 """Of larger images a step costs more, and fewer are taken."""
 
@@ -60,7 +64,7 @@ def by_rule(
     elif template is not None:
         recipe = recipe.model_copy(update={"template": template, "options": {}})
     elif dropout is None:
-        recipe = recipe.with_options(dropout=0.1)
+        recipe = recipe.with_options(dropout=0.1, **USUAL_CHANGES.get(recipe.template, {}))
     if dropout is not None:
         recipe = recipe.with_options(dropout=dropout)
     recipe = recipe.with_options(**(options or {}))

@@ -16,16 +16,16 @@ from netwright.train.state import History
 from netwright.workflow.bench import Trial, Workbench
 from netwright.workflow.plans import StagePlan
 
-AUGMENTING = ("shift", "rotate", "zoom", "shear", "flip")
-"""Options by which images are changed at random."""
+AUGMENTING = ("shift", "rotate", "zoom", "shear", "flip", "warp", "speed", "mask")
+"""Options by which images and sounds are changed at random."""
 MAX_AUGMENTED = 60
-"""Most epochs of a training on augmented images."""
+"""Most epochs of a training on rows that are changed at random."""
 RESTRAINTS = ("dropout", "noise", *AUGMENTING)
 """Options of templates that work against overfitting; each is off by default."""
 
 
 def augmented(recipe: Recipe) -> bool:
-    """Whether its images are changed at random."""
+    """Whether its rows are changed at random."""
     return any(recipe.options.get(name) for name in AUGMENTING)
 
 
@@ -90,7 +90,7 @@ def regularise(bench: Workbench, recipe: Recipe, plan: StagePlan, first: Trial) 
 
     Early stopping, then weight averaging, dropout, weight decay and noise are tried in turn, each kept if it gained;
     what was kept is then made stronger until nothing gains any more or the plan's epochs are used up. A trial may last half
-    as long again as stage 1 took to its best epoch; with augmented images, which are never the same twice, two thirds of
+    as long again as stage 1 took to its best epoch; with augmented rows, which are never the same twice, two thirds of
     the plan.
 
     Source: Belkin et al. (2019) for the order of the two stages; Srivastava et al. (2014), Krogh and Hertz (1992),

@@ -47,7 +47,7 @@ from netwright.workflow.prepare import look_at, look_finding, split_and_encode, 
 from netwright.workflow.probing import FAMILIES, ask, complete, fitting, probe
 from netwright.workflow.stages import augmented, overparametrise, regularise
 from netwright.workflow.streaming import open_stream, train_on_stream
-from netwright.workflow.tryout import AUGMENTATIONS, choose_augmentation, choose_template
+from netwright.workflow.tryout import augmentations, choose_augmentation, choose_template
 
 Step = Callable[[Job, bool], list[Finding]]
 
@@ -259,10 +259,11 @@ def _choose_template(job: Job, bench: Workbench, recipe: Recipe, plan: StagePlan
 
 
 def _choose_augmentation(job: Job, bench: Workbench, recipe: Recipe, plan: StagePlan) -> tuple[Recipe, list[Finding]]:
-    """The random changes of images that help; other kinds have none, and a recipe that brings its own keeps them."""
-    if "flip" not in recipe.defaults or augmented(recipe):
+    """The random changes of images and sounds that help; other kinds have none, and a recipe that brings its own keeps them."""
+    possible = augmentations(recipe)
+    if not possible or augmented(recipe):
         return recipe, []
-    short = _trials(job, plan, 1 + len(AUGMENTATIONS), epochs=20, most=5000)
+    short = _trials(job, plan, 1 + len(possible), epochs=20, most=5000)
     chosen, finding = choose_augmentation(bench, recipe, short, plan)
     return chosen, [finding]
 

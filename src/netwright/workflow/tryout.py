@@ -1,4 +1,4 @@
-"""Short trials before the long training: which template, and which random changes of images, by the validation metric."""
+"""Short trials before the long training: which template, and which random changes of images or sounds, by the validation metric."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ AUGMENTATIONS: Mapping[str, Mapping[str, Option]] = {
     "shifts of up to 10 % of the side": {"shift": 0.1},
     "turns of up to 10 degrees and zooms of up to 10 %": {"rotate": 10.0, "zoom": 0.1},
     "mirroring left to right": {"flip": True},
+    "other pitches of voice, up to 15 %": {"warp": 0.15},
+    "other speeds, up to 15 %": {"speed": 0.15},
+    "runs of up to 20 % of bands and frames at the mean": {"mask": 0.2},
 }
-"""Random changes of images that may leave the target as it is; each is tried on top of those that were kept before it."""
-
+"""Random changes of images and of sounds that may leave the target as it is; each is tried on top of those that were kept before
+it, where the template has its options."""
+AS_THEY_ARE = "as they are"
 
 _WHY: Mapping[str, str] = {
     "text": "Which form of network suits a text depends on its length, on how much there is of it and on what decides: words, their "
@@ -94,18 +98,23 @@ def choose_template(
     return recipes[best], finding
 
 
+def augmentations(recipe: Recipe) -> Mapping[str, Mapping[str, Option]]:
+    """Those of `AUGMENTATIONS` for which its template has the options."""
+    return {what: options for what, options in AUGMENTATIONS.items() if options.keys() <= recipe.defaults.keys()}
+
+
 def choose_augmentation(
     bench: Workbench, recipe: Recipe, plan: TryPlan | None, stage: StagePlan
 ) -> tuple[Recipe, Finding]:
-    """The recipe with those random changes of the images that helped on validation rows, tried one after the other.
+    """The recipe with those random changes that helped on validation rows, tried one after the other.
 
     Source: Cubuk et al. (2019) for choosing augmentation by validation; done greedily here.
     """
     if plan is None:
         return recipe, _no_time(bench)
-    best = _try(bench, "try-plain", "images as they are", recipe, plan, stage)
-    tried = [("images as they are", best.value, True)]
-    for k, (what, options) in enumerate(AUGMENTATIONS.items(), 1):
+    best = _try(bench, "try-plain", AS_THEY_ARE, recipe, plan, stage)
+    tried = [(AS_THEY_ARE, best.value, True)]
+    for k, (what, options) in enumerate(augmentations(recipe).items(), 1):
         if bench.late(f"try-augment-{k}"):
             break
         changed = recipe.with_options(**options)
@@ -130,16 +139,16 @@ def _augmentation_finding(bench: Workbench, tried: list[tuple[str, float, bool]]
         + (f"kept {helped}" if helped else "nothing helped")
         + (f"; dropped {hurt}" if hurt else ""),
         measured={"kept": sum(kept for *_, kept in tried[1:]), "tried": len(tried) - 1},
-        why="A change of an image that leaves its class as it is shows the network what does not matter; one that changes the class "
-        "(a mirrored digit) teaches it wrongly. The data decide which is which.",
+        why="A change that leaves the class of a row as it is shows the network what does not matter; one that changes the class "
+        "(a mirrored digit, a note at another pitch) teaches it wrongly. The data decide which is which.",
         tables=(
             Table(
                 title=f"Short trainings: {plan.epochs} epochs on {plan.rows:,} rows; each change on top of those kept before it",
-                columns=("images", f"validation {bench.metric}", "decision"),
+                columns=("rows", f"validation {bench.metric}", "decision"),
                 rows=tuple((what, value, "kept" if kept else "dropped") for what, value, kept in tried),
             ),
         ),
-        reference="Simard, Steinkraus and Platt (2003); Cubuk et al. (2019), AutoAugment",
+        reference="Simard, Steinkraus and Platt (2003); Park et al. (2019), SpecAugment; Cubuk et al. (2019), AutoAugment",
         seed=bench.seed,
     )
 
@@ -149,7 +158,7 @@ def _no_time(bench: Workbench) -> Finding:
         probe="choose-augmentation",
         family="train",
         verdict="info",
-        title="no time to find out which random changes of the images help: none is made",
+        title="no time to find out which random changes of the rows help: none is made",
         todo="Give it more time with --minutes.",
         seed=bench.seed,
     )
