@@ -73,41 +73,34 @@ def _rows(what: str, runs: list[tuple[Timed, dict[str, int]]], most: int | None,
     ]
 
 
-def lenet5() -> Result:
-    """LeNet-5 in both forms, with and without distortions, three seeds each."""
-    rows, best, best_plain, size = [], 10_000, 10_000, []
-    for form in ("lenet5", "lenet5-1998"):
-        distorted = [trained(template=form, random_state=seed) for seed in SEEDS]
-        plain = [trained(template=form, random_state=seed, **WITHOUT[form]) for seed in SEEDS]
-        rows += _rows(f"{form}, distorted images", distorted, None, SECONDS_LENET)
-        rows += _rows(f"{form}, images as they are", plain, None, SECONDS_LENET)
-        best = min(best, max(found["errors"] for _, found in distorted))
-        best_plain = min(best_plain, max(found["errors"] for _, found in plain))
-        size.append(f"{form} {distorted[0][1]['parameters']:,}")
-    rows = [
-        Row(
-            "most errors of a seed in the better form, distorted images",
-            str(best),
-            f"<= {MOST_ERRORS}",
-            best <= MOST_ERRORS,
-        ),
-        Row(
-            "most errors of a seed in the better form, images as they are",
-            str(best_plain),
-            f"<= {MOST_PLAIN}",
-            best_plain <= MOST_PLAIN,
-        ),
-        *rows,
-        Row("parameters", ", ".join(size)),
-    ]
+def _lenet(form: str, title: str, how: str) -> Result:
+    """One form, with and without distortions, three seeds each."""
+    distorted = [trained(template=form, random_state=seed) for seed in SEEDS]
+    plain = [trained(template=form, random_state=seed, **WITHOUT[form]) for seed in SEEDS]
     return Result(
-        "lenet5",
-        "LeNet-5 on MNIST",
-        rows,
-        '`nw.Classifier(template="lenet5", random_state=SEED)` and `"lenet5-1998"`, whole processes: start, reading, training on 57,000 '
-        "images, choice of the epoch on 3,000, one look at the 10,000 test images. Images as they are: 20 epochs with batch "
-        "norm, dropout and decay in today's form, 30 without anything in that of 1998.",
+        form.replace("-", "_"),
+        title,
+        [
+            *_rows("distorted images", distorted, MOST_ERRORS, SECONDS_LENET),
+            *_rows("images as they are", plain, MOST_PLAIN, SECONDS_LENET),
+            Row("parameters", f"{distorted[0][1]['parameters']:,}"),
+        ],
+        f'`nw.Classifier(template="{form}", random_state=SEED)`, whole processes: start, reading, training on 57,000 images, choice of '
+        f"the epoch on 3,000, one look at the 10,000 test images. Images as they are: {how}. The promise of errors is kept where one "
+        "of the two forms keeps it.",
     )
+
+
+def lenet5() -> Result:
+    """LeNet-5 in the form usual today."""
+    return _lenet(
+        "lenet5", "LeNet-5 of today on MNIST", "20 epochs with batch norm, dropout and decay in place of distortions"
+    )
+
+
+def lenet5_1998() -> Result:
+    """LeNet-5 as published."""
+    return _lenet("lenet5-1998", "LeNet-5 of 1998 on MNIST", "30 epochs without anything in their place")
 
 
 def convnet() -> Result:
@@ -140,4 +133,4 @@ def convnet() -> Result:
     )
 
 
-BENCHMARKS: dict[str, Callable[[], Result]] = {f.__name__: f for f in (lenet5, convnet)}
+BENCHMARKS: dict[str, Callable[[], Result]] = {f.__name__: f for f in (lenet5, lenet5_1998, convnet)}

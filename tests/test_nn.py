@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from netwright.nn.augment import Augment
 from netwright.nn.codes import class_codes
 from netwright.nn.convnet import ResidualConvBlock, ResidualConvNet
-from netwright.nn.convstack import ConvStack, MinPool
+from netwright.nn.convstack import ConvStack
 from netwright.nn.embed import CategoryEmbedding, PiecewiseLinear
 from netwright.nn.ensemble import Ensemble
 from netwright.nn.entries import LAYERS
 from netwright.nn.lenet import LeNet5, LeNet1998, PartialConv, RadialBasis, Subsampling
 from netwright.nn.mlp import MLP
+from netwright.nn.pooling import MinPool
 from netwright.nn.residual import ResidualBlock, ResidualMLP
 from netwright.nn.text import NgramBag, TokenConv
 from netwright.nn.threshold import ThresholdNet

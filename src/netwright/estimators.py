@@ -49,7 +49,7 @@ MOST_NETWORKS = 64
 """Of one fit."""
 MIN_VALID = 16
 """With fewer validation rows than this the choice of an epoch would be noise: training rows are used instead."""
-_TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "patience")
+_TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "patience", "device")
 _EATEN = ("number", "integer", "date", "category", "text", "image", *KINDS)
 
 
@@ -75,6 +75,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         folds: int | None = None,
         random_state: Any = None,
         minutes: float | None = None,
+        device: str | None = None,
         kind: Alone | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
         lemmas: str = "",
@@ -96,6 +97,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self.folds = folds
         self.random_state = random_state
         self.minutes = minutes
+        self.device = device
         self.kind = kind
         self.kinds = kinds
         self.lemmas = lemmas
@@ -325,6 +327,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             spread, their categories) comes from all rows.
         class_weight: None, "balanced", or a dict from class to weight.
         random_state: an int for the same network each time, a RandomState, or None.
+        device: where the network is trained: "cpu", an accelerator such as "cuda" (untested), or "auto" for one where there is one.
         minutes: a limit for the training: a few steps are timed, and no more epochs are planned than fit; a training that ended early
             all the same says so. The machine then has a say in the result.
         kind: "series" or "audio" where X holds those and its shape could mean something else; see above.
@@ -375,6 +378,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         random_state: Any = None,
         minutes: float | None = None,
+        device: str | None = None,
         kind: Alone | None = None,
         kinds: Mapping[str, ColumnKind] | None = None,
         lemmas: str = "",
@@ -397,6 +401,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
             folds=folds,
             random_state=random_state,
             minutes=minutes,
+            device=device,
             kind=kind,
             kinds=kinds,
             lemmas=lemmas,
@@ -452,7 +457,7 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
     Args:
         template, options, epochs, batch_size, learning_rate, weight_decay, dropout, training, validation_fraction, patience,
-        random_state, members, restarts, folds, minutes, kind, kinds, lemmas, verbose: as of `Classifier`.
+        random_state, members, restarts, folds, minutes, device, kind, kinds, lemmas, verbose: as of `Classifier`.
         metric: what chooses the epoch; None for RMSE.
 
     Fitted: `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),

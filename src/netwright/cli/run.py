@@ -217,6 +217,14 @@ def run(
             show_default=False,
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Where networks are trained: 'cpu', an accelerator such as 'cuda', 'cuda:1' or 'mps', or 'auto' for one where there "
+            "is one. All other steps use the processor. Accelerators are untested.",
+        ),
+    ] = "cpu",
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -296,6 +304,7 @@ def run(
         "restarts": restarts,
         "folds": folds,
         "lemmas": lemmas,
+        "device": device,
         "track": _trackers(track or []),
         "stream": stream,
     }

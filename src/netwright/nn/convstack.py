@@ -3,47 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from netwright.core.errors import UsageError, unknown
+from netwright.core.errors import UsageError
 from netwright.nn.activations import activation as activation_of
 from netwright.nn.convnet import CONVS, DROPOUTS, NORMS, ResidualConvBlock
-
-Pool = Literal["max", "average", "min", "none"]
-_MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_AVERAGE = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
-
-
-class MinPool(nn.Module):
-    """The least value of each window, -max(-x): where a dark spot on light ground is what matters.
-
-    Shapes: as torch's max-pooling of so many dimensions.
-
-    Args:
-        kernel: the window along each dimension.
-
-    >>> MinPool((2,))(torch.tensor([[[3.0, 1.0, 2.0, 5.0]]])).tolist()
-    [[[1.0, 2.0]]]
-    """
-
-    def __init__(self, kernel: Sequence[int]) -> None:
-        super().__init__()
-        self.largest = _MAX[len(kernel)](tuple(kernel))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Windows at half the size."""
-        y: Tensor = -self.largest(-x)
-        return y
-
-
-def pooling(pool: Pool, kernel: Sequence[int]) -> nn.Module | None:
-    """A layer that pools windows; None where nothing is to be pooled."""
-    if pool == "none" or max(kernel) == 1:
-        return None
-    return MinPool(kernel) if pool == "min" else (_MAX if pool == "max" else _AVERAGE)[len(kernel)](tuple(kernel))
+from netwright.nn.pooling import Pool, pooling
 
 
 class ConvStack(nn.Module):
@@ -85,7 +52,7 @@ class ConvStack(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        _check(sizes, widths, kernel, stride, dilation, pool)
+        _check(sizes, widths, kernel, stride, dilation)
         dims, left, n_in = len(sizes), list(sizes), channels
         padding = dilation * (kernel - 1) // 2
         stages: list[nn.Module] = []
@@ -98,7 +65,9 @@ class ConvStack(nn.Module):
             pooled = pooling(pool, window)
             left = [side // w for side, w in zip(left, window, strict=True)] if pooled else left
             parts = [conv, pooled, NORMS[dims](width) if norm else None, activation_of(activation)]
-            parts += [ResidualConvBlock(width, dropout=dropout, dims=dims) if residual else None]
+            parts += [
+                ResidualConvBlock(width, dropout=dropout, dims=dims, norm=norm, act=activation) if residual else None
+            ]
             parts += [DROPOUTS[dims](dropout) if dropout else None]
             stages.append(nn.Sequential(*(part for part in parts if part is not None)))
             n_in = width
@@ -114,7 +83,7 @@ class ConvStack(nn.Module):
         return torch.cat([maps.mean(2), maps.amax(2)], 1)
 
 
-def _check(sizes: Sequence[int], widths: Sequence[int], kernel: int, stride: int, dilation: int, pool: str) -> None:
+def _check(sizes: Sequence[int], widths: Sequence[int], kernel: int, stride: int, dilation: int) -> None:
     """Refuse what no stack can be made of."""
     if len(sizes) not in CONVS:
         raise UsageError(f"{len(sizes)} dimensions were given; expected 1, 2 or 3")
@@ -123,5 +92,3 @@ def _check(sizes: Sequence[int], widths: Sequence[int], kernel: int, stride: int
     for name, value in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
         if value < 1:
             raise UsageError(f"{name} is {value}; expected at least 1")
-    if pool not in ("max", "average", "min", "none"):
-        raise UsageError(unknown("pool", pool, ["max", "average", "min", "none"]))

@@ -241,7 +241,7 @@ LAYERS = Gallery(
             "min-pool",
             "the least value of each window",
             "LeCun et al. (1998)",
-            "netwright.nn.convstack:MinPool",
+            "netwright.nn.pooling:MinPool",
             example=Example({"kernel": (2, 2)}, inputs=((2, 3, 8, 8),)),
         ),
         Entry(

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from netwright.core.errors import UsageError, unknown
 from netwright.nn.activations import activation
+
+NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": nn.Identity}
+
+
+def norm_of(width: int, norm: str) -> nn.Module:
+    """A norm of vectors (N, width): over the units of a row, over the rows of a batch, or none.
+
+    Raises:
+        UsageError: another norm.
+
+    Source: Ba, Kiros and Hinton (2016); Ioffe and Szegedy (2015).
+    """
+    if norm not in NORMS:
+        raise UsageError(unknown("norm", norm, NORMS))
+    return NORMS[norm](width)
 
 
 class ResidualBlock(nn.Module):
@@ -15,10 +31,12 @@ class ResidualBlock(nn.Module):
     Source: He et al. (2016); the pre-norm form for tables: Gorishniy et al. (2021).
     """
 
-    def __init__(self, width: int, *, hidden: int, dropout: float = 0.0, act: str = "relu") -> None:
+    def __init__(
+        self, width: int, *, hidden: int, dropout: float = 0.0, act: str = "relu", norm: str = "layer"
+    ) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            nn.LayerNorm(width),
+            norm_of(width, norm),
             nn.Linear(width, hidden),
             activation(act),
             nn.Dropout(dropout),
@@ -35,13 +53,16 @@ class ResidualBlock(nn.Module):
 class ResidualMLP(nn.Module):
     """A linear map to `width`, `depth` residual blocks, a norm, and a linear head that starts close to zero.
 
-    Shapes: (N, n_in) -> (N, n_out). Layer norm and no batch norm, so a row's output never depends on other rows.
+    Shapes: (N, n_in) -> (N, n_out). With layer norm a row's output never depends on other rows.
 
     Args:
         n_in: inputs. n_out: outputs.
         width: size of the residual stream. depth: number of blocks (0: a linear model on the inputs' map).
         dropout: rate inside the blocks.
-        act: an entry of ACTIVATIONS.
+        act: an entry of ACTIVATIONS. norm: "layer", "batch" or "none".
+
+    Raises:
+        UsageError: another norm or activation.
 
     Source: He et al. (2016), "Deep Residual Learning"; for tables Gorishniy et al. (2021).
 
@@ -51,14 +72,22 @@ class ResidualMLP(nn.Module):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, *, width: int = 128, depth: int = 2, dropout: float = 0.0, act: str = "relu"
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        width: int = 128,
+        depth: int = 2,
+        dropout: float = 0.0,
+        act: str = "relu",
+        norm: str = "layer",
     ) -> None:
         super().__init__()
         self.first = nn.Linear(n_in, width)
         self.blocks = nn.Sequential(
-            *[ResidualBlock(width, hidden=2 * width, dropout=dropout, act=act) for _ in range(depth)]
+            *[ResidualBlock(width, hidden=2 * width, dropout=dropout, act=act, norm=norm) for _ in range(depth)]
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = norm_of(width, norm)
         self.act = activation(act)
         self.head = nn.Linear(width, n_out)
         nn.init.normal_(self.head.weight, std=0.1 / width**0.5)

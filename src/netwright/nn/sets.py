@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import UsageError, unknown
+from netwright.nn.masked import MaskedNorm
 
 SetPool = Literal["all", "sum", "mean", "max"]
 
@@ -25,9 +26,11 @@ class DeepSet(nn.Module):
         pool: "sum" (over `usual`), "mean", "max", or "all" three beside each other.
         usual: number of elements of a usual set, by which sums are kept in range.
         dropout: rate at which features of a set are left out behind the pooling, in training.
+        norm: of each layer of phi, before its ReLU: "none", "layer", or "batch" over the elements of all sets.
+        residual: layers of phi but the first add what came in.
 
     Raises:
-        UsageError: an unknown pooling.
+        UsageError: an unknown pooling or norm.
 
     Source: Zaheer et al. (2017), "Deep Sets", where the pooling is a sum or a maximum.
 
@@ -46,6 +49,8 @@ class DeepSet(nn.Module):
         pool: SetPool = "all",
         usual: int = 16,
         dropout: float = 0.0,
+        norm: str = "none",
+        residual: bool = False,
     ) -> None:
         super().__init__()
         if pool not in get_args(SetPool):
@@ -55,16 +60,27 @@ class DeepSet(nn.Module):
         sizes = [n_in, *[width] * depth]
         layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         self.element = nn.Sequential(*layers)
+        self.norms = nn.ModuleList(MaskedNorm(width, norm) for _ in range(depth))
+        self.residual = residual
         self.pool, self.usual, self.n_out = pool, max(1, usual), width
         n_pooled = width * (3 if pool == "all" else 1)
         # no layer norm here: it would take away how large a sum is
         self.set = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_pooled, width), nn.ReLU())
 
+    def _features(self, vectors: Tensor, there: Tensor) -> Tensor:
+        """phi of each element (N, M, width)."""
+        x = vectors
+        for k, norm in enumerate(self.norms):
+            linear, act = self.element[2 * k], self.element[2 * k + 1]
+            y = act(norm(linear(x).transpose(1, 2), there.transpose(1, 2)).transpose(1, 2))
+            x = x + y if self.residual and k else y
+        return x
+
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Vectors (N, M, n_in) and lengths (N,) -> (N, width)."""
         places = torch.arange(vectors.shape[1], device=vectors.device)
         there = (places < lengths.unsqueeze(-1)).unsqueeze(-1)
-        features = self.element(vectors) * there  # of a ReLU, so that 0 changes no maximum
+        features = self._features(vectors, there) * there  # of a ReLU, or a sum of some, so that 0 changes no maximum
         total = features.sum(1)
         pooled = {"sum": total / self.usual, "mean": total / lengths.clamp(min=1).unsqueeze(-1)}
         if self.pool in ("max", "all"):

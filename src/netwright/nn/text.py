@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netwright.core.spec import PAD
+from netwright.nn.activations import activation
+from netwright.nn.masked import MaskedNorm, MaskedPool
 
 _PRIME = 1_000_003
 SMALL = 0.01
@@ -77,6 +79,11 @@ class TokenConv(nn.Module):
         n_ids: number of token ids. dim: size of an embedding.
         width: features of each window size. windows: their sizes, odd ones.
         dropout: rate at which tokens are left out, in training.
+        norm: of each feature, before the activation: "none", "batch" or "layer". pool: "max", "mean" or "both" over the text.
+        act: an entry of ACTIVATIONS.
+
+    Raises:
+        UsageError: another norm, pooling or activation.
 
     Source: Kim (2014), "Convolutional Neural Networks for Sentence Classification"; on characters Zhang, Zhao and LeCun (2015).
 
@@ -86,7 +93,16 @@ class TokenConv(nn.Module):
     """
 
     def __init__(
-        self, n_ids: int, dim: int, *, width: int = 64, windows: tuple[int, ...] = (1, 3, 5), dropout: float = 0.0
+        self,
+        n_ids: int,
+        dim: int,
+        *,
+        width: int = 64,
+        windows: tuple[int, ...] = (1, 3, 5),
+        dropout: float = 0.0,
+        norm: str = "none",
+        pool: str = "max",
+        act: str = "relu",
     ) -> None:
         super().__init__()
         self.table = nn.Embedding(n_ids, dim, padding_idx=PAD)
@@ -94,7 +110,9 @@ class TokenConv(nn.Module):
             self.table.weight.mul_(MEDIUM)
         self.dropout = dropout
         self.convs = nn.ModuleList(nn.Conv1d(dim, width, k, padding=k // 2) for k in windows)
-        self.n_out = width * len(windows)
+        n = width * len(windows)
+        self.norm, self.act, self.pool = MaskedNorm(n, norm), activation(act), MaskedPool(n, pool)
+        self.n_out = self.pool.n_out
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids (N, T) -> (N, n_out)."""
@@ -104,6 +122,9 @@ class TokenConv(nn.Module):
         if self.training and self.dropout:
             vectors = vectors * (torch.rand(ids.shape, device=ids.device) >= self.dropout).unsqueeze(2)
         vectors = vectors.transpose(1, 2)
-        features = torch.cat([conv(vectors) for conv in self.convs], 1).relu()
-        strongest: Tensor = (features * there).amax(2)
-        return strongest
+        features = self.norm(torch.cat([conv(vectors) for conv in self.convs], 1), there)
+        features = self.act(features) * there
+        # a text without tokens is pooled over its first place alone, where there are zeros
+        first = torch.arange(ids.shape[1], device=ids.device) == 0
+        pooled: Tensor = self.pool(features, there | (first & ~there.any(2, keepdim=True)))
+        return pooled

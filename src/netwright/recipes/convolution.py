@@ -12,8 +12,9 @@ from netwright.core.errors import UsageError
 from netwright.core.spec import ImageField, InputSpec, TargetSpec, VolumeField
 from netwright.data.fronts import ImageVector, JoinedFront, PixelFront, TableFront, VoxelFront
 from netwright.nn.codes import class_codes
-from netwright.nn.convstack import ConvStack, Pool
+from netwright.nn.convstack import ConvStack
 from netwright.nn.lenet import LeNet5, LeNet1998
+from netwright.nn.pooling import Pool
 from netwright.recipes.templates import Fronted
 
 WHITE, BLACK = -0.1, 1.175
@@ -159,6 +160,9 @@ def residual_conv_3d(
     width: int = 16,
     depth: int = 3,
     dropout: float = 0.0,
+    pool: Pool = "max",
+    norm: bool = True,
+    activation: str = "relu",
     noise: float = 0.0,
 ) -> nn.Module:
     """Stages of residual convolutions in three dimensions on standardised voxels (of films depth is time), a linear head.
@@ -167,6 +171,7 @@ def residual_conv_3d(
         width: channels of the first stage; each further one has twice as many. depth: stages, at most; there are no more than
             the longest dimension can be halved to 2.
         dropout: rate of whole channels inside the blocks, and of features before the head.
+        pool, norm, activation: as of `conv`.
         noise: deviation of Gaussian noise on standardised voxels, in training only.
 
     Source: He et al. (2016); in three dimensions Tran et al. (2018).
@@ -175,7 +180,16 @@ def residual_conv_3d(
     for f in volumes_of(spec):
         stages = max(1, min(depth, (max(f.shape[1:]) // 2).bit_length()))
         widths = [width * 2**k for k in range(stages)]
-        stack = ConvStack(f.channels, f.shape[1:], widths, residual=True, dropout=dropout)
+        stack = ConvStack(
+            f.channels,
+            f.shape[1:],
+            widths,
+            residual=True,
+            dropout=dropout,
+            pool=pool,
+            norm=norm,
+            activation=activation,
+        )
         trunks.append(ImageVector(VoxelFront(f, noise=noise), stack))
     return _headed(spec, target, n_out, trunks, dropout)
 

@@ -22,6 +22,8 @@ def deep_sets(
     depth: int = 2,
     pool: SetPool = "all",
     dropout: float = 0.0,
+    norm: str = "none",
+    residual: bool = False,
     noise: float = 0.0,
     number_dim: int = 8,
     category_dim: int = 8,
@@ -32,6 +34,7 @@ def deep_sets(
         width: of all layers. depth: layers of the perceptron on the elements.
         pool: "sum", "mean", "max", or "all" three beside each other; a sum can count, a mean cannot.
         dropout: rate at which features of a set are left out, in training.
+        norm: of the perceptron on the elements, "none", "layer" or "batch". residual: whether its layers add what came in.
         noise: deviation of Gaussian noise on standardised numbers, in training only.
         number_dim, category_dim: sizes of embeddings.
 
@@ -42,7 +45,16 @@ def deep_sets(
     for field in spec.wholes:
         if isinstance(field, SetField):
             front = SetFront(field, **sizes)  # type: ignore[arg-type]
-            trunk = DeepSet(front.n_out, width=width, depth=depth, pool=pool, usual=field.n_elements, dropout=dropout)
+            trunk = DeepSet(
+                front.n_out,
+                width=width,
+                depth=depth,
+                pool=pool,
+                usual=field.n_elements,
+                dropout=dropout,
+                norm=norm,
+                residual=residual,
+            )
             parts.append(SequenceVector(front, trunk))
     whole = joined([*parts, *table_fronts(spec, **sizes)])
     n_in = int(whole.n_out)  # type: ignore[arg-type]

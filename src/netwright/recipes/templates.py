@@ -27,6 +27,7 @@ from netwright.data.set_front import SetFront
 from netwright.data.tree_front import TreeVector
 from netwright.nn.audio import AudioConvNet
 from netwright.nn.convnet import ResidualConvNet
+from netwright.nn.pooling import Pool
 from netwright.nn.residual import ResidualMLP
 from netwright.nn.series import ResidualSeriesNet
 from netwright.nn.sets import DeepSet
@@ -84,15 +85,9 @@ def _bags(
     return parts
 
 
-def _images(spec: InputSpec, *, width: int, depth: int, dropout: float = 0.0, **pixels: float) -> list[nn.Module]:
-    """A residual convolutional trunk for each image field."""
-    return [
-        ImageVector(
-            PixelFront(f, **pixels),  # type: ignore[arg-type]
-            ResidualConvNet(*f.shape, width=width, depth=depth, dropout=dropout),
-        )
-        for f in spec.images
-    ]
+def _images(spec: InputSpec, trunk: Callable[..., nn.Module], **pixels: float) -> list[nn.Module]:
+    """A trunk for each image field; `trunk` is given channels, height and width."""
+    return [ImageVector(PixelFront(f, **pixels), trunk(*f.shape)) for f in spec.images]  # type: ignore[arg-type]
 
 
 def _sequences(spec: InputSpec, *, width: int, noise: float = 0.0) -> list[nn.Module]:
@@ -137,6 +132,7 @@ def residual_mlp(
     number_dim: int = 24,
     category_dim: int = 8,
     activation: str = "relu",
+    norm: str = "layer",
 ) -> nn.Module:
     """Piecewise-linear embeddings of numbers, embeddings of categories, residual perceptron.
 
@@ -151,18 +147,20 @@ def residual_mlp(
         dropout: rate inside the blocks.
         noise: deviation of Gaussian noise on standardised numbers and pixels, in training only.
         number_dim, category_dim: sizes of embeddings.
-        activation: of the blocks, an entry of `netwright list activations`.
+        activation: of the blocks, an entry of `netwright list activations`. norm: of the blocks, "layer", "batch" or "none".
 
     Source: Gorishniy et al. (2021, 2022).
     """
     table = table_fronts(spec, number_dim=number_dim, category_dim=category_dim, noise=noise)
     texts = _bags(spec, TEXT_DIM, buckets=TEXT_BUCKETS)
-    images = _images(spec, width=16, depth=1, noise=noise)
+    images = _images(spec, partial(ResidualConvNet, width=16), noise=noise)
     sequences = _sequences(spec, width=16, noise=noise)
     wholes = _wholes(spec, number_dim=min(number_dim, 8), category_dim=category_dim, noise=noise)
     front = joined([*table, *texts, *images, *sequences, *wholes])
     n_in = int(front.n_out)  # type: ignore[arg-type]
-    body = ResidualMLP(n_in, n_out or target.n_out, width=width, depth=depth, dropout=dropout, act=activation)
+    body = ResidualMLP(
+        n_in, n_out or target.n_out, width=width, depth=depth, dropout=dropout, act=activation, norm=norm
+    )
     return Fronted(front, body)
 
 
@@ -185,6 +183,9 @@ def residual_conv(
     width: int = 16,
     depth: int = 1,
     dropout: float = 0.0,
+    pool: Pool = "max",
+    norm: bool = True,
+    activation: str = "relu",
     noise: float = 0.0,
     shift: float = 0.0,
     rotate: float = 0.0,
@@ -197,13 +198,16 @@ def residual_conv(
     Args:
         width: channels of the first stage; each further one has twice as many. depth: residual blocks of a stage.
         dropout: rate of whole channels inside the blocks, and of features before the head.
+        pool: "max", "average", "min", or "none" for strides in its place. norm: batch norm.
+        activation: an entry of `netwright list activations`.
         noise: deviation of Gaussian noise on standardised pixels, in training only.
         shift, rotate, zoom, shear, flip: random changes of the images, in training only; see `netwright.nn.augment.Augment`.
 
     Source: He et al. (2016).
     """
     changes = {"shift": shift, "rotate": rotate, "zoom": zoom, "shear": shear, "flip": flip}
-    trunks = _images(spec, width=width, depth=depth, dropout=dropout, noise=noise, **changes)
+    trunk = partial(ResidualConvNet, width=width, depth=depth, dropout=dropout, pool=pool, norm=norm, act=activation)
+    trunks = _images(spec, trunk, noise=noise, **changes)
     front = joined([*trunks, *table_fronts(spec)])
     head = nn.Linear(int(front.n_out), n_out or target.n_out)  # type: ignore[arg-type]
     return Fronted(front, nn.Sequential(nn.Dropout(dropout), head))
@@ -261,16 +265,22 @@ def word_conv(
     width: int = 64,
     dim: int = 64,
     dropout: float = 0.0,
+    norm: str = "none",
+    pool: str = "max",
+    activation: str = "relu",
 ) -> nn.Module:
     """One-dimensional convolutions over words, the maximum of each feature over the text, a linear head.
 
     Args:
         width: features of each window size (1, 3 and 5 words). dim: size of a word's vector.
         dropout: rate at which words, and features before the head, are left out, in training.
+        norm, pool, activation: of the features; see `netwright.nn.text.TokenConv`.
 
     Source: Kim (2014).
     """
-    make = partial(TokenConv, dim=dim, width=width, windows=(1, 3, 5), dropout=dropout / 2)
+    make = partial(
+        TokenConv, dim=dim, width=width, windows=(1, 3, 5), dropout=dropout / 2, norm=norm, pool=pool, act=activation
+    )
     return _token_conv(spec, target, "words", dropout, make, n_out)
 
 
@@ -282,14 +292,20 @@ def char_conv(
     width: int = 128,
     dim: int = 32,
     dropout: float = 0.0,
+    norm: str = "none",
+    pool: str = "max",
+    activation: str = "relu",
 ) -> nn.Module:
     """One-dimensional convolutions over characters, the maximum of each feature over the text, a linear head.
 
     Args:
         width: features of each window size (3, 5 and 7 characters). dim: size of a character's vector.
         dropout: rate at which characters, and features before the head, are left out, in training.
+        norm, pool, activation: of the features; see `netwright.nn.text.TokenConv`.
 
     Source: Zhang, Zhao and LeCun (2015), one layer deep; dos Santos and Gatti (2014).
     """
-    make = partial(TokenConv, dim=dim, width=width, windows=(3, 5, 7), dropout=dropout / 4)
+    make = partial(
+        TokenConv, dim=dim, width=width, windows=(3, 5, 7), dropout=dropout / 4, norm=norm, pool=pool, act=activation
+    )
     return _token_conv(spec, target, "chars", dropout, make, n_out)

@@ -61,6 +61,8 @@ class Compiled:
         settings = self.weights.settings
         if settings.optimizer not in RULES:
             raise NotCompiled(f"{settings.optimizer} has no compiled form; {', '.join(RULES)} have")
+        if settings.device != "cpu":
+            raise NotCompiled("only steps on the processor are")
         if settings.accumulate > 1 or settings.precision != "float32":
             raise NotCompiled("gradients are accumulated or computed in bfloat16")
         if isinstance(settings.average, float):

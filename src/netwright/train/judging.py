@@ -52,6 +52,7 @@ def outputs_of_each(
     was_training = net.training
     net.eval()
     called, longest = _With(), max(len(block) for block in blocks)
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
     if batch_size is None:
         in_row = sum(tensor[:1].numel() for tensor in blocks[0].take(torch.arange(min(1, longest))).x.values())
         batch_size = max(1, min(8192, AT_ONCE // max(in_row * members, 1)))
@@ -59,7 +60,8 @@ def outputs_of_each(
     for rows in torch.split(torch.arange(longest), batch_size):
         taken = [block.take(rows.clamp(max=len(block) - 1)).x for block in blocks]
         x = taken[0] if len(taken) == 1 else {k: torch.cat([one[k] for one in taken]) for k in taken[0]}
-        outputs.append(_by_member(objective.predict(called, x), members))
+        x = {name: tensor.to(device) for name, tensor in x.items()}
+        outputs.append(_by_member(objective.predict(called, x).cpu(), members))
     net.train(was_training)
     each = torch.cat(outputs, 1) if outputs else torch.zeros(members, 0)
     return [one[: len(block)] for one, block in zip(each, list(blocks) * (members // len(blocks)), strict=True)]

@@ -18,6 +18,7 @@ from netwright.nn.masks import key_at, keyed, keyed_dropouts
 from netwright.train.checkpoint import load_checkpoint
 from netwright.train.compiled import Compiling
 from netwright.train.diverge import EVERY, NotFinite, Retreat, first_not_finite, stop_diverged
+from netwright.train.machine import device_named
 from netwright.train.objectives import Objective
 from netwright.train.precision import computing
 from netwright.train.schedules import rate_at
@@ -55,14 +56,18 @@ def train(
 
     Raises:
         TrainingError: a loss or gradient is not finite for the third time; the message names step and layer.
+        UsageError, SetupError: no such device, or none here.
 
     Source: Robbins and Monro (1951) for the step, Rumelhart, Hinton and Williams (1986) for the gradient.
     """
+    device = device_named(settings.device)
+    if device.type != "cpu":
+        net.to(device)
     if settings.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     members = net.members if isinstance(net, Stack) else (Member(net, seed, settings),)
     keys = torch.tensor([derive(m.seed, "masks") for m in members])
-    key = keys if isinstance(net, Stack) else keys[0]
+    key = (keys if isinstance(net, Stack) else keys[0]).to(device)
     n = min(len(source) if m.rows is None else len(m.rows) for m in members)
     part_size = max(1, min(settings.batch_size, n) // settings.accumulate)
     steps_per_epoch = max(1, n // (part_size * settings.accumulate))
@@ -81,7 +86,7 @@ def train(
     rng, retreat = torch.Generator(), Retreat(state)
 
     def prices(name: str, part: Batch, number: int) -> Tensor:
-        with keyed(key_at(key, number)), computing(settings.precision):
+        with keyed(key_at(key, number)), computing(settings.precision, device.type):
             values = objective.step(net, part, rng)[name]
             return values.view(len(members), -1).mean(1) if isinstance(net, Stack) else values.mean()
 
@@ -114,7 +119,7 @@ def train(
             began, rates = time.monotonic(), [0.0]
             retreat.remember()
             try:
-                for steps in compiling.strides(_steps(source, members, state, part_size)):
+                for steps in compiling.strides(_steps(source, members, state, part_size, device)):
                     numbers = range(state.step, state.step + len(steps))
                     rates = [retreat.factor * rate_at(number, state.total_steps, settings) for number in numbers]
                     if len(steps) == 1:
@@ -141,11 +146,15 @@ def train(
                     retreat.back(error)
         for hook in hooks:
             hook.on_end(state)
+    if device.type != "cpu":
+        net.to("cpu")
     net.eval()
     return state
 
 
-def _steps(source: Source, members: Sequence[Member], state: State, size: int) -> Iterator[list[Batch]]:
+def _steps(
+    source: Source, members: Sequence[Member], state: State, size: int, device: torch.device
+) -> Iterator[list[Batch]]:
     """The batches of the epoch's steps that are left, each in `accumulate` parts of `size` rows for each member."""
     first, of_each = state.step - state.epoch * state.steps_per_epoch, state.settings.accumulate
     if isinstance(source, Streaming):
@@ -154,6 +163,8 @@ def _steps(source: Source, members: Sequence[Member], state: State, size: int) -
         n = state.steps_per_epoch * of_each * size
         orders = [m.order(len(source), state.epoch)[:n].view(-1, size) for m in members]
         parts = batches(source, torch.cat(orders, 1)[first * of_each :])
+    if device.type != "cpu":
+        parts = (part.to(device) for part in parts)
     return iter(lambda: list(islice(parts, of_each)), [])
 
 

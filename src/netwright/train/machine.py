@@ -1,4 +1,4 @@
-"""What the machine gives: its speed in products of matrices, and the memory that a process has taken."""
+"""What the machine gives: its devices, its speed in products of matrices, and the memory that a process has taken."""
 
 from __future__ import annotations
 
@@ -9,10 +9,41 @@ from pathlib import Path
 
 import torch
 
+from netwright.core.errors import SetupError, UsageError
+
 _SIZES = (512, 1024)
 """Rows of the matrices. Small ones suit few threads and little cache, large ones many threads: the faster size counts."""
 _SECONDS = 0.02
 """How long products of each size are repeated; the fastest one was disturbed least."""
+
+
+def device_named(name: str) -> torch.device:
+    """A device that is here: "cpu", "cuda", "cuda:1", "mps", or "auto" for the accelerator where there is one, else the processor.
+
+    Raises:
+        UsageError: no such kind of device. SetupError: this machine has none of that kind, or not so many.
+
+    >>> device_named("cpu")
+    device(type='cpu')
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if name == "auto":
+        return there or torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            f"device {name!r}: expected auto, cpu, or an accelerator such as cuda, cuda:1 or mps"
+        ) from None
+    if device.type == "cpu":
+        return torch.device("cpu")
+    count = torch.accelerator.device_count() if there is not None and there.type == device.type else 0
+    if (device.index or 0) >= count:
+        has = f"has {count} of type {device.type}" if count else "has none of this type that torch can use"
+        raise SetupError(f"device {name!r}: this machine {has}; take auto or cpu")
+    return device
 
 
 def matmul_peak(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> float:

@@ -20,8 +20,9 @@ def native_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def computing(precision: Precision) -> AbstractContextManager[object]:
-    """Within it convolutions and matrix products are computed in `precision`; weights and gradients stay in float32.
+def computing(precision: Precision, device: str = "cpu") -> AbstractContextManager[object]:
+    """Within it convolutions and matrix products are computed in `precision` on this type of device; weights and gradients stay in
+    float32.
 
     Source: Kalamkar et al. (2019), "A Study of BFLOAT16 for Deep Learning Training".
 
@@ -29,7 +30,7 @@ def computing(precision: Precision) -> AbstractContextManager[object]:
     ...     torch.nn.Linear(2, 3)(torch.zeros(1, 2)).dtype
     torch.bfloat16
     """
-    return torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    return torch.autocast(device, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def exactly() -> AbstractContextManager[object]:

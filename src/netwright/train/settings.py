@@ -48,6 +48,8 @@ class Training(Frozen):
             that is not possible the training is done without and says why.
         precision: of convolutions and matrix products in training, forwards and backwards; weights, the loss and all
             evaluation are in float32. "bfloat16" pays where the processor computes it by itself.
+        device: where it is computed: "cpu", an accelerator such as "cuda" or "mps", or "auto" for one where there is one. The
+            trained network comes back to the processor.
     """
 
     epochs: int = Field(default=20, ge=1)
@@ -69,6 +71,7 @@ class Training(Frozen):
     channels_last: bool = False
     compiled: bool = False
     precision: Precision = "float32"
+    device: str = "cpu"
 
     @model_validator(mode="after")
     def _patience_within_epochs(self) -> Self:

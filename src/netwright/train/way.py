@@ -79,6 +79,8 @@ def choose_way(
     Args:
         make: gives a fresh network, each time the same. loss: prices outputs for validation rows. steps: that are ahead.
     """
+    if settings.device != "cpu":
+        return _on_device(make, objective, source, settings)
     net = make()
     is_conv = any(isinstance(layer, nn.Conv2d) for layer in net.modules())
     ways = [
@@ -101,6 +103,13 @@ def choose_way(
     steps = min(steps, int(min(seconds / best.step_seconds, 1e12)))
     compiled, why = _compiled(best, net, settings, steps)
     return compiled.model_copy(update={"reason": f"{reason}; {why}"})
+
+
+def _on_device(make: Callable[[], nn.Module], objective: Objective, source: Source, settings: Training) -> Way:
+    """The settings as they are: an accelerator is faster than any way of the processor, or it would not be asked for."""
+    way = Way(threads=torch.get_num_threads(), precision=settings.precision, channels_last=settings.channels_last)
+    timed = _timed(way, make, objective, source, settings)
+    return timed.model_copy(update={"reason": f"on {settings.device}: {_ms(timed.step_seconds)} a step"})
 
 
 def _handicapped(way: Way) -> float:

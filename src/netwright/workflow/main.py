@@ -20,6 +20,7 @@ from netwright.losses.metrics import check_metric
 from netwright.model import Model
 from netwright.recipes.book import asked_for
 from netwright.report.summary import Summary
+from netwright.train.machine import device_named
 from netwright.workflow import publish, steps
 from netwright.workflow.job import Job
 from netwright.workflow.plans import check_plan
@@ -82,18 +83,20 @@ def run(
         listener: called with each event.
         plan: a `plan.json` of an earlier run of the same data, to be replayed instead of measuring anew.
         settings: see `netwright.workflow.settings.Settings` (minutes, metric, seed, kinds, drop, task, group, time, split_column,
-            template, skip, quick, force, members, restarts, folds, lemmas, track, stream).
+            template, skip, quick, force, members, restarts, folds, lemmas, device, track,
+            stream).
 
     Raises:
         UsageError: settings that contradict each other, or an existing folder.
         DataError: the data is not what it must be.
         GateError: a gating check failed; the report is written all the same.
         TrainingError: the training diverged, or ran out of time with nothing usable.
-        SetupError: what `track` or `lemmas` needs is not installed, or cannot be reached.
+        SetupError: what `track` or `lemmas` needs is not installed, or cannot be reached; or the device is not here.
     """
     began, is_path = time.monotonic(), isinstance(data, str | os.PathLike)
     given = _settings(data=str(Path(data).absolute()) if is_path else "data.parquet", target=target or "", **settings)
     require(given.track)
+    device_named(given.device)
     frame = None if is_path else from_any(data)
     if is_path and (table := long_table(given)):
         given, seen = sampled(given, table)

@@ -46,6 +46,7 @@ class Settings(Frozen):
         members: networks that are averaged; None for as many as there is time for, up to five.
         restarts: starts of the kept recipe of which the best is kept instead. folds: cross-validate the kept recipe so often.
         lemmas: language in whose base forms words are counted ("en"); empty for words as they are; needs the extra `lemma`.
+        device: where networks are trained: "cpu", an accelerator such as "cuda", or "auto".
         track: where the curves of all trainings go as well; needs the extra `track`.
         stream: leave the rows of a Parquet table on disk; None where they take more than a quarter of the memory.
         streamed: set by the run where they do: `data` is then a sample.
@@ -73,6 +74,7 @@ class Settings(Frozen):
     restarts: int | None = Field(default=None, ge=2, le=64)
     folds: int | None = Field(default=None, ge=2, le=20)
     lemmas: str = ""
+    device: str = "cpu"
     track: tuple[Tracker, ...] = ()
     stream: bool | None = None
     streamed: Streamed | None = None

@@ -134,7 +134,8 @@ def design(job: Job, done: bool) -> list[Finding]:
     """A template by kind, task and size."""
     data = job.rows
     rows, template = (data.spec, data.target, len(data.split["train"])), job.settings.template
-    job.recipe, job.reason = choose(*rows) if template is None else asked_for(template, *rows)
+    recipe, job.reason = choose(*rows) if template is None else asked_for(template, *rows)
+    job.recipe = recipe.with_training(device=job.settings.device)
     net = job.recipe.build(data.spec, data.target, job.settings.seed)
     parameters = sum(p.numel() for p in net.parameters())
     if not done:  # else it may be that of the trained network by now
