@@ -6,7 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import attack_speed, cost, engine, kinds, lenet, main_job, series, streaming, text_nets, trees
+from benchmarks import (
+    attack_speed,
+    cost,
+    engine,
+    kinds,
+    lenet,
+    main_job,
+    nets_speed,
+    series,
+    streaming,
+    text_nets,
+    trees,
+)
 from benchmarks.results import RESULTS, store
 from netwright.core.errors import NetwrightError
 
@@ -18,6 +30,7 @@ BENCHMARKS = {
     **engine.BENCHMARKS,
     **attack_speed.BENCHMARKS,
     **cost.BENCHMARKS,
+    **nets_speed.BENCHMARKS,
     **text_nets.BENCHMARKS,
     **series.BENCHMARKS,
     **trees.BENCHMARKS,

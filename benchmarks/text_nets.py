@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import gzip
 import io
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor, nn
 
 from benchmarks.data import SPLIT, data_file, with_split
-from benchmarks.results import Result, Row, spread
+from benchmarks.results import Result, Row
 from netwright.baselines.task import Method, Rows, Task
 from netwright.baselines.text import char_tfidf, word_tfidf
 from netwright.core.seed import numpy_generator
 from netwright.data.data import Data
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.model import fit
-from netwright.nn.charcnn import ALPHABET, POOLED, WINDOWS, CharConvs, dense, frames
-from netwright.nn.transformer import TransformerTrunk
 from netwright.recipes.charcnn import word_cnn
 from netwright.recipes.recipe import Recipe
 from netwright.train.settings import Training
@@ -144,88 +140,4 @@ def char_cnn(most: int | None = None, sets: tuple[str, ...] = tuple(SETS)) -> Re
     )
 
 
-def _step(net: nn.Module, inputs: Sequence[Tensor]) -> float:
-    """Milliseconds of one pass forwards and backwards."""
-    began = time.perf_counter()
-    net(*inputs).square().mean().backward()
-    seconds = time.perf_counter() - began
-    net.zero_grad(set_to_none=True)
-    return 1e3 * seconds
-
-
-class _Plain(nn.Module):
-    """A transformer of torch's own layers: a linear map, an encoder, the mean over what is there."""
-
-    def __init__(self, n_in: int, width: int, heads: int, depth: int) -> None:
-        super().__init__()
-        self.inward = nn.Linear(n_in, width)
-        layer = nn.TransformerEncoderLayer(
-            width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.encoder = nn.TransformerEncoder(layer, depth, nn.LayerNorm(width), enable_nested_tensor=False)
-
-    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Vectors (N, width)."""
-        there = torch.arange(vectors.shape[1]) < lengths.unsqueeze(1)
-        x = self.encoder(self.inward(vectors), src_key_padding_mask=~there) * there.unsqueeze(2)
-        mean: Tensor = x.sum(1) / lengths.unsqueeze(1)
-        return mean
-
-
-class _Letters(nn.Module):
-    """Numbers of letters (N, T) -> one-hot letters (N, 70, T)."""
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        """The letters."""
-        return nn.functional.one_hot(numbers, 70).transpose(1, 2).float()
-
-
-def _plain_char_cnn(width: int, hidden: int, length: int) -> nn.Module:
-    """The network on characters as torch's own layers on numbers of letters (N, length)."""
-    layers: list[nn.Module] = [_Letters()]
-    for k, window in enumerate(WINDOWS):
-        layers += [nn.Conv1d(width if k else 70, width, window), nn.ReLU()]
-        layers += [nn.MaxPool1d(3)] if k in POOLED else []
-    n = width * frames(length)[-1]
-    head = [nn.Linear(n, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 4)]
-    return nn.Sequential(*layers, nn.Flatten(), *head)
-
-
-def text_nets_speed(repeats: int = 9) -> Result:
-    """A transformer and the network on characters against the same networks of torch's own layers, in turn."""
-    torch.manual_seed(0)
-    lengths, vectors = torch.randint(8, 65, (64,)), torch.randn(64, 64, 32)
-    lengths[0] = 64
-    ids = torch.randint(2, 68, (32, 300))
-    chars = "".join(sorted(set(ALPHABET)))
-    narrow_net = nn.Sequential(
-        CharConvs(chars, length=300, width=64), dense(64 * frames(300)[-1], 4, hidden=128, dropout=0.0)
-    )
-    pairs: dict[str, tuple[nn.Module, nn.Module, tuple[Tensor, ...]]] = {
-        "transformer (64 rows of up to 64 vectors, width 64, 2 blocks)": (
-            TransformerTrunk(32, width=64, heads=4, depth=2, pool="mean", positions=False),
-            _Plain(32, 64, 4, 2),
-            (vectors, lengths),
-        ),
-        "network on characters (32 texts of 300, width 64)": (narrow_net, _plain_char_cnn(64, 128, 300), (ids,)),
-    }
-    out: list[Row] = []
-    for name, (ours, theirs, inputs) in pairs.items():
-        times = [(_step(ours, inputs), _step(theirs, inputs)) for _ in range(repeats + 2)][2:]
-        ratio = statistics.median(a / b for a, b in times)
-        out += [
-            Row(f"{name}: ours", spread([a for a, _ in times], "ms")),
-            Row(f"{name}: torch", spread([b for _, b in times], "ms")),
-        ]
-        out.append(Row(f"{name}: ours to torch", f"{ratio:.2f} of its time", "<= 1.05", ratio <= 1.05))
-    return Result(
-        "text_nets_speed",
-        "A transformer and the network on characters against torch's own layers",
-        out,
-        f"One step forwards and backwards, in turn, {repeats} times, {torch.get_num_threads()} thread(s); the ratio is the median of those "
-        "within a turn. Torch's transformer is `nn.TransformerEncoder`. Both networks on characters make one-hot letters of numbers; ours "
-        "turns the texts round, too.",
-    )
-
-
-BENCHMARKS: dict[str, Callable[[], Result]] = {"char_cnn": char_cnn, "text_nets_speed": text_nets_speed}
+BENCHMARKS: dict[str, Callable[[], Result]] = {"char_cnn": char_cnn}

@@ -26,6 +26,7 @@ from netwright.train.settings import Training
 from netwright.train.stack import Member, Stack
 
 UNITS, SEEDS, PERIOD = 10, 5, 20
+TRAINING = Training(epochs=120, batch_size=32, learning_rate=0.05, schedule="cosine", warmup=10)
 
 
 class Stepwise(nn.Module):
@@ -51,12 +52,16 @@ NETS: dict[str, Callable[[], Any]] = {
 
 def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
     """From cosine to sine by a perceptron, a recurrent net and a GRU."""
-    steps, epochs = (16, 40) if tiny else (40, 120)
+    steps, training = (
+        (20, TRAINING.model_copy(update={"epochs": 48, "batch_size": 64, "learning_rate": 0.1}))
+        if tiny
+        else (40, TRAINING)
+    )
     train_rows, test_rows = (waves(n, steps, derive(seed, part)) for n, part in ((128, "train"), (64, "test")))
     errors: dict[str, list[float]] = {}
     curves: dict[str, np.ndarray] = {}
     for name in NETS:
-        nets = trained(name, train_rows, epochs, seed)
+        nets = trained(name, train_rows, training, seed)
         errors[name], answers = zip(*(judged(net, test_rows) for net in nets), strict=True)
         middle = int(np.argsort(errors[name])[SEEDS // 2])
         curves[name] = answers[middle]
@@ -95,15 +100,14 @@ def waves(n: int, steps: int, seed: int) -> Block:
     return Block({"x": angle.cos().unsqueeze(-1)}, angle.sin())
 
 
-def trained(name: str, rows: Block, epochs: int, seed: int) -> list[nn.Module]:
+def trained(name: str, rows: Block, settings: Training, seed: int) -> list[nn.Module]:
     """A network for each start, all as one computation."""
-    settings = Training(epochs=epochs, batch_size=32, learning_rate=0.05, schedule="cosine", warmup=10)
     members = []
     for k in range(SEEDS):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, name, k))
             members.append(Member(Stepwise(NETS[name]), derive(seed, "order", k), settings))
-    stack = Stack(members, rows.take(torch.arange(32)).x)
+    stack = Stack(members, rows.take(torch.arange(settings.batch_size)).x)
     train(stack, Supervised(OverSteps(SquaredError())), rows, settings, seed=seed)
     tensors = {**dict(stack.named_buffers()), **dict(stack.named_parameters())}
     for k, member in enumerate(members):
