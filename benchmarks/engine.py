@@ -312,7 +312,7 @@ import torch, numpy as np
 rng = np.random.default_rng(0)
 x = rng.normal(size=(1000, 20)); y = (x[:, 0] > 0).astype(int)
 began = time.perf_counter()
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 from netwright.train.hooks import Clock
 imported = time.perf_counter()
 seen = []
@@ -334,7 +334,7 @@ def start() -> Result:
         seconds.append(float(one))
         imports.append(float(two))
     limit, middle = 0.25, statistics.median(seconds)
-    imported = "`from netwright.estimators import Classifier` after `import torch`, before that"
+    imported = "`from netwright.estimators.classifier import Classifier` after `import torch`, before that"
     return Result(
         "engine_start",
         "The engine: start of a fit",

@@ -17,7 +17,7 @@ from netwright.data.audio import column_of_sounds
 from netwright.data.data import Data
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.data.series import column_of_series
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 
 SEED = 0
 WIDTH = 16

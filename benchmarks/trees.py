@@ -14,7 +14,7 @@ from netwright.baselines.tables import fit_baseline
 from netwright.data.data import Data
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.data.read import read_table
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 
 REPEATS, FOLDS = 5, 5
 TARGETS = {"minipalindrome": 0.85, "cystic": 0.74}

@@ -30,7 +30,8 @@ from conftest import make_frame
 from netwright.core.errors import UsageError
 from netwright.core.spec import InputSpec, TargetSpec
 from netwright.data.fronts import TableFront
-from netwright.estimators import Classifier, Regressor
+from netwright.estimators.classifier import Classifier
+from netwright.estimators.regressor import Regressor
 from netwright.model import Model
 from netwright.recipes.templates import Fronted
 

@@ -18,7 +18,8 @@ from netwright.core.errors import DataError, UsageError
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import FIRST_ID, ImageField, InputSpec, NumberField, TargetSpec
 from netwright.data.arrays import column_of, layout_of
-from netwright.estimators import Classifier, Regressor
+from netwright.estimators.classifier import Classifier
+from netwright.estimators.regressor import Regressor
 from netwright.model import Model
 from netwright.recipes.by_rule import passes
 from netwright.recipes.custom import OneTensor

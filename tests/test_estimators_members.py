@@ -14,7 +14,8 @@ from torch import nn
 
 from netwright.core.errors import UsageError
 from netwright.core.spec import InputSpec, TargetSpec
-from netwright.estimators import Classifier, Regressor
+from netwright.estimators.classifier import Classifier
+from netwright.estimators.regressor import Regressor
 from netwright.model import Model
 from netwright.nn.ensemble import Ensemble
 

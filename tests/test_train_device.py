@@ -16,7 +16,7 @@ from conftest import make_frame
 from netwright.core.errors import SetupError, UsageError
 from netwright.data.batch import Block
 from netwright.data.data import Data
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 from netwright.model import fit
 from netwright.recipes.book import design
 from netwright.recipes.custom import two_rows

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netwright.data.grouped import sets_of as sets_of
-    from netwright.estimators import Classifier as Classifier
-    from netwright.estimators import Regressor as Regressor
+    from netwright.estimators.classifier import Classifier as Classifier
+    from netwright.estimators.regressor import Regressor as Regressor
     from netwright.explain.through_time import gradient_over_time as gradient_over_time
     from netwright.linear.perceptron import Perceptron as Perceptron
     from netwright.model import Model as Model
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Classifier": "netwright.estimators",
+    "Classifier": "netwright.estimators.classifier",
     "Forecaster": "netwright.sequences.forecaster",
     "Hopfield": "netwright.nn.hopfield",
-    "Regressor": "netwright.estimators",
+    "Regressor": "netwright.estimators.regressor",
     "Model": "netwright.model",
     "Perceptron": "netwright.linear.perceptron",
     "ThresholdNet": "netwright.nn.threshold",

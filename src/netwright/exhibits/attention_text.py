@@ -14,7 +14,7 @@ from netwright.baselines.task import Rows
 from netwright.baselines.text import fit_tfidf
 from netwright.core.finding import Figure, Finding, Series, Table
 from netwright.core.seed import numpy_generator
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 from netwright.exhibits.program import main
 from netwright.explain.attention import attends, attention
 from netwright.model import Model

@@ -20,7 +20,7 @@ from netwright.core.finding import Cell, Figure, Finding, Link, Node, Series, Ta
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import InputSpec, TargetSpec, TextField
 from netwright.data.text import encode_text
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 from netwright.exhibits.program import main
 from netwright.nn.charcnn import ALPHABET, CharConvs, layer_shapes
 from netwright.recipes.charcnn import char_cnn, char_cnn_large, char_cnn_small

@@ -20,7 +20,7 @@ from netwright.data.data import Data
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.data.sequences import SeriesFront
 from netwright.data.series import column_of_series
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 from netwright.exhibits.program import main
 
 WINDOW, N_KERNELS, N_STEPS = 15, 6, 120

@@ -11,7 +11,7 @@ import torch
 from netwright.core.finding import Figure, Finding, Link, Node, Series, Table
 from netwright.core.seed import numpy_generator
 from netwright.data.sets import column_of_sets
-from netwright.estimators import Regressor
+from netwright.estimators.regressor import Regressor
 from netwright.exhibits.program import main
 
 MOST = 8

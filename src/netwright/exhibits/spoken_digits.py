@@ -17,7 +17,7 @@ import torch
 from netwright.core.finding import Figure, Finding, Series, Table
 from netwright.core.seed import numpy_generator
 from netwright.data.sound import Samples
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 from netwright.exhibits.program import main
 from netwright.nn.audio import LogMel, mel_centers
 

@@ -15,7 +15,7 @@ from netwright.data.data import Data, Part
 from netwright.data.encode import fit_inputs, fit_target
 from netwright.data.tree_front import TreeVector
 from netwright.data.tree_notation import Tree, from_brackets
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 from netwright.exhibits.program import main
 from netwright.recipes.templates import Fronted
 

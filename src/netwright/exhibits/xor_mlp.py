@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from netwright.core.finding import Figure, Finding, Series, Table
-from netwright.estimators import Classifier
+from netwright.estimators.classifier import Classifier
 from netwright.exhibits.plane import as_map, grid, line_of
 from netwright.exhibits.program import main
 from netwright.nn.mlp import MLP

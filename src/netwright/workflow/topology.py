@@ -12,7 +12,8 @@ from sklearn.utils import check_random_state
 
 from netwright.core.errors import UsageError
 from netwright.core.finding import Figure, Finding, Series, Table
-from netwright.estimators import Classifier, Regressor
+from netwright.estimators.classifier import Classifier
+from netwright.estimators.regressor import Regressor
 from netwright.losses.metrics import check_metric, greater_is_better
 from netwright.model import Model
 from netwright.recipes.entries import TEMPLATES

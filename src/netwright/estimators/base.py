@@ -1,4 +1,4 @@
-"""Scikit-learn shells over Recipe -> Model: `Classifier` and `Regressor` fit frames, arrays, images and texts."""
+"""What both estimators share: rows in, a recipe, trainings, a Model."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.utils import check_array, check_consistent_length, check_random_state
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from netwright.baselines.calibrate import conformal_margin, fit_temperature
 from netwright.core.errors import UsageError, unknown
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import ColumnKind, InputSpec, TargetSpec
@@ -30,10 +27,9 @@ from netwright.data.arrays import holds_pixels
 from netwright.data.batch import Block
 from netwright.data.data import Data
 from netwright.data.encode import encode_inputs, fit_inputs
-from netwright.data.given import Given, What, labels_given, name_of, rows_again, rows_given, weights_given
+from netwright.data.given import Given, What, rows_again, rows_given
 from netwright.data.infer import infer_kinds
 from netwright.data.kinds import KINDS
-from netwright.data.targets import class_target, number_target
 from netwright.losses.metrics import check_metric, greater_is_better
 from netwright.model import Model, ensemble_of, fit_all
 from netwright.recipes.by_rule import by_rule
@@ -53,7 +49,7 @@ _TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "patience"
 _EATEN = ("number", "integer", "date", "category", "text", "image", *KINDS)
 
 
-class _Estimator(BaseEstimator):  # type: ignore[misc]
+class Estimator(BaseEstimator):  # type: ignore[misc]
     """What both estimators share: rows in, a recipe, a training, a Model."""
 
     def __init__(
@@ -290,221 +286,6 @@ class Held:
     rows: Block
 
 
-def _counted(given: Given, weight: np.ndarray) -> Given:
+def counted(given: Given, weight: np.ndarray) -> Given:
     """The rows that have a weight."""
     return replace(given, frame=given.frame.filter(weight > 0))
-
-
-class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
-    """A network that classifies rows of a table, images or texts, with calibrated probabilities.
-
-    X is a table (a frame of pandas, polars or pyarrow, a dictionary of columns, an array (N, P); columns of text and of images among
-    them), images (an array or a tensor (N, H, W), (N, H, W, C) or (N, C, H, W) of at least 4 x 4 pixels, or a list of such arrays or
-    of pillow images, all of one size: whole numbers from 0 to 255 as bytes, all else as fractions), or texts (a list, an array or a
-    series of strings). Smaller arrays of three or four dimensions are refused. Series are a list of arrays (T,) of unequal lengths; with
-    `kind="series"` also a list of arrays (T,) or (T, C), or one array (N, T) or (N, T, C). With `kind="audio"` X is a list of paths of
-    sound files, or of pairs of a rate and samples (T,) or (T, channels), as `scipy.io.wavfile.read` gives them.
-
-    Args:
-        template: an entry of `netwright list templates`, or of `netwright list recipes` for one with its training, such as "lenet5"; a
-            function (spec, target) -> nn.Module; or None for the designed one. The function's module takes the mapping of raw
-            tensors, or one tensor: standardised pixels (N, C, H, W), ids of words (N, T) int64, or the standardised table (N, P);
-            see `netwright.recipes.custom.OneTensor`.
-        options: of a named (or the designed) template, such as {"width": 64}.
-        epochs, batch_size, learning_rate, weight_decay, dropout: of the training; None for designed values.
-        training: further settings of it by name (`netwright.train.settings.Training`), such as {"optimizer": "sgd", "momentum": 0.9,
-            "schedule": "step", "halve_every": 3, "stop_error": 0.01}.
-        validation_fraction: share of rows, stratified, that choose the epoch and calibrate; with fewer than 16 of them
-            all rows train and choose (`validated_on_` says which).
-        patience: epochs without a better validation metric after which to stop.
-        metric: what chooses the epoch; None for log loss.
-        members: networks from different starts whose outputs are averaged, a deep ensemble; trained as one computation where that
-            works, which takes much less than `members` times as long.
-        restarts: starts of which the one with the best validation metric is kept: a number, or for each start options of the template,
-            such as [{"width": 16}, {"width": 64}].
-        folds: cross-validation: so many networks (times `members`), each judged on a part of the rows that it has not learned from;
-            `model_` is their mean, calibrated on those rows, and no other rows are held out. What is known of the inputs (their
-            spread, their categories) comes from all rows.
-        class_weight: None, "balanced", or a dict from class to weight.
-        random_state: an int for the same network each time, a RandomState, or None.
-        device: where the network is trained: "cpu", an accelerator such as "cuda" (untested), or "auto" for one where there is one.
-        minutes: a limit for the training: a few steps are timed, and no more epochs are planned than fit; a training that ended early
-            all the same says so. The machine then has a say in the result.
-        kind: "series" or "audio" where X holds those and its shape could mean something else; see above.
-        kinds: kinds of columns that are guessed wrongly, such as {"zip": "category"}.
-        lemmas: language in whose base forms words of texts are counted ("en": "were" is "be"); empty for words as they are; needs
-            the extra `lemma`.
-        verbose: 1 prints a line per epoch.
-
-    Fitted: `classes_`, `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),
-    `validated_on_`, `member_scores_` (the validation metric of each network, one row for each fold: its spread is that of luck).
-
-    >>> x = np.linspace(-1, 1, 80).reshape(-1, 1)
-    >>> net = Classifier(epochs=5, random_state=0).fit(x, np.where(x[:, 0] > 0, "high", "low"))
-    >>> net.predict([[0.9], [-0.9]]).tolist(), net.predict_proba(x).shape
-    (['high', 'low'], (80, 2))
-
-    Texts, and images with a network of one's own:
-
-    >>> texts = ["a superb film", "an awful film"] * 40
-    >>> Classifier(epochs=5, random_state=0).fit(texts, [1, 0] * 40).predict(["superb", "awful"]).tolist()
-    [1, 0]
-    >>> images = np.random.default_rng(0).integers(0, 256, (80, 8, 8), dtype=np.uint8)
-    >>> images[::2, :, :4] //= 4  # every other one is dark on the left
-    >>> def template(spec, target):
-    ...     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, target.n_out))
-    >>> net = Classifier(template=template, epochs=10, random_state=0).fit(images, ["dark", "bright"] * 40)
-    >>> net.score(images, ["dark", "bright"] * 40) > 0.9
-    True
-    """
-
-    def __init__(
-        self,
-        *,
-        template: str | Template | None = None,
-        options: Mapping[str, Option] | None = None,
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        dropout: float | None = None,
-        training: Mapping[str, Any] | None = None,
-        validation_fraction: float = 0.15,
-        patience: int | None = None,
-        metric: str | None = None,
-        members: int = 1,
-        restarts: int | Sequence[Mapping[str, Option]] = 1,
-        folds: int | None = None,
-        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        random_state: Any = None,
-        minutes: float | None = None,
-        device: str | None = None,
-        kind: Alone | None = None,
-        kinds: Mapping[str, ColumnKind] | None = None,
-        lemmas: str = "",
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            template=template,
-            options=options,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            dropout=dropout,
-            training=training,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            metric=metric,
-            members=members,
-            restarts=restarts,
-            folds=folds,
-            random_state=random_state,
-            minutes=minutes,
-            device=device,
-            kind=kind,
-            kinds=kinds,
-            lemmas=lemmas,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
-
-    classes_: np.ndarray
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train on rows X (a table, images or texts) and labels y (N,): strings, integers, booleans or whole floats.
-
-        Raises:
-            ValueError: y is no column of labels, or holds one class only.
-            DataError: images of several sizes, with pixels that are no finite numbers, or whole numbers beyond 0 to 255.
-        """
-        given, labels = self._read(X), labels_given(y, self)
-        check_classification_targets(labels)
-        check_consistent_length(given.frame, labels)
-        weight = weights_given(sample_weight, len(labels))
-        if self.class_weight is not None:
-            weight = (1.0 if weight is None else weight) * compute_sample_weight(self.class_weight, labels)
-        if weight is not None:
-            given, labels, weight = _counted(given, weight), labels[weight > 0], weight[weight > 0]
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y holds one class only ({self.classes_[0]!r}); a classifier needs at least two classes")
-        target = class_target(name_of(y), codes, self.classes_, weight)
-        self._calibrate(self._fit(given, codes.astype(np.int64), target, weight))
-        return self
-
-    def _calibrate(self, held: Held) -> None:
-        """Temperature scaling on validation rows, drawn towards 1 where they are few; none where all are classified rightly."""
-        outputs, y, weight = held.outputs, held.rows.y, held.rows.weight
-        assert y is not None
-        if self.validated_on_ == "validation rows" and bool((self.model_.loss.predict(outputs).argmax(1) != y).any()):
-            temperature = fit_temperature(outputs, y, self.model_.loss, weight)
-            self.model_.temperature = temperature ** (len(y) / (len(y) + 50))
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (N, C) in the order of `classes_`."""
-        return self._predict(X)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row (N,)."""
-        best = self._predict(X).argmax(1)
-        labels: np.ndarray = self.classes_[best]
-        return labels
-
-
-class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
-    """A network that predicts a number from rows of a table, images or texts, with intervals. X is as of `Classifier`.
-
-    Args:
-        template, options, epochs, batch_size, learning_rate, weight_decay, dropout, training, validation_fraction, patience,
-        random_state, members, restarts, folds, minutes, device, kind, kinds, lemmas, verbose: as of `Classifier`.
-        metric: what chooses the epoch; None for RMSE.
-
-    Fitted: `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),
-    `validated_on_`, `member_scores_`.
-
-    >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
-    >>> net = Regressor(epochs=20, random_state=0).fit(x, 100 + 5 * x[:, 0])
-    >>> net.score(x, 100 + 5 * x[:, 0]) > 0.9, net.predict_interval(x).shape
-    (True, (200, 2))
-    """
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train on rows X (a table, images or texts) and values y (N,).
-
-        Raises:
-            ValueError: y is no column of finite numbers.
-            DataError: images that are none; see `Classifier.fit`.
-        """
-        given = self._read(X)
-        values = check_array(labels_given(y, self), ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
-        check_consistent_length(given.frame, values)
-        weight = weights_given(sample_weight, len(values))
-        if weight is not None:
-            given, values, weight = _counted(given, weight), values[weight > 0], weight[weight > 0]
-        target = number_target(name_of(y), values, weight)
-        held = self._fit(given, values, target, weight)
-        if self.validated_on_ == "validation rows":
-            assert held.rows.y is not None
-            predicted = self.model_.loss.predict(held.outputs.double()).numpy()
-            self.model_.margin = conformal_margin(held.rows.y.numpy() - predicted)
-        return self
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Values (N,) in the unit of y."""
-        return self._predict(X)
-
-    def predict_interval(self, X: Any) -> np.ndarray:
-        """Lower and upper end (N, 2) of an interval that holds 90 % of new values, from the errors on validation rows.
-
-        Raises:
-            ValueError: there were too few rows to hold some out.
-
-        Source: split conformal prediction, Lei et al. (2018).
-        """
-        values = self._predict(X)
-        if self.model_.margin is None:
-            raise ValueError(
-                f"no interval: it needs {MIN_VALID} validation rows, and there were too few; fit on more rows"
-            )
-        return np.stack([values - self.model_.margin, values + self.model_.margin], 1)

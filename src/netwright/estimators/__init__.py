@@ -1,0 +1,1 @@
+"""Scikit-learn shells over Recipe -> Model: classes of rows, and numbers from rows."""
