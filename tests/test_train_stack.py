@@ -102,13 +102,13 @@ def _taken(block: Block, index: Tensor) -> tuple[Mapping[str, Tensor], Tensor | 
     return batch.x, batch.y
 
 
-def stacked(members: list[Member], block: Block, *hooks: Quiet) -> tuple[Stack, State]:
-    stack = Stack(members, block.take(torch.arange(8)).x, slower=True)
+def stacked(members: list[Member], block: Block, *hooks: Quiet, steps: int = 1000) -> tuple[Stack, State]:
+    stack = Stack(members, block.take(torch.arange(8)).x, slower=True, steps=steps)
     return stack, train(stack, OBJECTIVE, block, members[0].settings, seed=members[0].seed, hooks=hooks)
 
 
-def assert_each_as_alone(members: list[Member], block: Block) -> None:
-    stack, state = stacked(members, block)
+def assert_each_as_alone(members: list[Member], block: Block, steps: int = 1000) -> None:
+    stack, state = stacked(members, block, steps=steps)
     everything = {**dict(stack.named_buffers()), **dict(stack.named_parameters())}
     for k, member in enumerate(members):
         net, history = alone(member, block)
@@ -127,6 +127,13 @@ def test_after_fifty_steps_each_member_is_what_it_would_be_alone(name: str) -> N
     make, shape = NETS[name]
     members = [Member(started(make, k), seed=10 + k, settings=FIFTY) for k in range(3)]
     assert_each_as_alone(members, shape(rows()))
+
+
+@pytest.mark.parametrize("name", list(NETS))
+def test_with_few_steps_ahead_nothing_is_traced_and_all_is_the_same(name: str) -> None:
+    make, shape = NETS[name]
+    members = [Member(started(make, k), seed=10 + k, settings=FIFTY) for k in range(3)]
+    assert_each_as_alone(members, shape(rows()), steps=50)
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from netwright.core.seed import derive, generator
@@ -137,27 +139,26 @@ def best_constant(loss: Loss, outputs: Tensor, y: Tensor) -> float:
     >>> round(best_constant(CrossEntropy(), torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])), 4)
     0.5623
     """
-    return _minimise(lambda free: loss.values(free.expand_as(outputs), y).mean(), torch.zeros_like(outputs[:1]))
+    return _minimise(lambda free: loss.values(free.expand_as(outputs), y).mean(), outputs[:1])
 
 
 def lowest_possible(loss: Loss, outputs: Tensor, y: Tensor) -> float:
     """Mean loss where every row may choose its outputs freely: what no network can go below (0, but for smoothed losses)."""
-    return _minimise(lambda free: loss.values(free, y).mean(), torch.zeros_like(outputs))
+    return _minimise(lambda free: loss.values(free, y).mean(), outputs)
 
 
-def _minimise(function: Callable[[Tensor], Tensor], start: Tensor) -> float:
-    """The lowest value that L-BFGS finds from `start`. Source: Liu and Nocedal (1989)."""
-    free = start.detach().clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([free], max_iter=60, line_search_fn="strong_wolfe")
+def _minimise(function: Callable[[Tensor], Tensor], like: Tensor) -> float:
+    """The lowest value that L-BFGS finds from zeros of this shape. Source: Liu and Nocedal (1989)."""
     seen: list[float] = []
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = function(free)
+    def value_and_slopes(at: np.ndarray) -> tuple[float, np.ndarray]:
+        free = torch.from_numpy(at).to(like.dtype).view(like.shape).requires_grad_()
+        with torch.enable_grad():
+            value = function(free)
+            (slopes,) = torch.autograd.grad(value, free)
         seen.append(value.item())
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
+        return seen[-1], slopes.double().flatten().numpy()
 
-    with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    # torch's own brings its compiler along, which takes two seconds
+    minimize(value_and_slopes, np.zeros(like.numel()), jac=True, method="L-BFGS-B", options={"maxiter": 60})
     return min(v for v in seen if v == v)

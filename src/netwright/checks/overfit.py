@@ -27,6 +27,7 @@ from netwright.core.finding import Cell, Figure, Finding, Series, Verdict
 from netwright.data.batch import Batch
 from netwright.losses.loss import Loss
 from netwright.model import Subject
+from netwright.train.light import step, without_compiler
 
 FEW = 4
 """Rows that even a small or a linear network can learn by heart."""
@@ -131,7 +132,8 @@ def _learn(subject: Subject, net: nn.Module, batch: Batch, done: _Learned, steps
     assert batch.y is not None
     objective = objective_of(subject)
     parameters = [p for p in quiet(net).parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=done.rate) if parameters else None
+    with without_compiler():
+        optimizer = torch.optim.Adam(parameters, lr=done.rate, fused=True) if parameters else None
     for _ in range(steps):
         outputs = objective.predict(net, batch.x)
         loss = subject.loss.values(outputs, batch.y).mean()
@@ -143,10 +145,11 @@ def _learn(subject: Subject, net: nn.Module, batch: Batch, done: _Learned, steps
             break
         if optimizer is None or not loss.requires_grad:
             break
-        optimizer.zero_grad()
+        for parameter in parameters:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         dense_gradients(net)
-        optimizer.step()
+        step(optimizer)
 
 
 def _error(loss: Loss, outputs: Tensor, y: Tensor) -> float:

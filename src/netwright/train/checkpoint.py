@@ -10,9 +10,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.optim import Optimizer
 
 from netwright.core.errors import DataError
 from netwright.core.files import writing
+from netwright.train.light import without_compiler
 from netwright.train.state import History, State
 
 
@@ -44,7 +46,8 @@ def save_checkpoint(path: Path, state: State) -> None:
     tensors = {f"net/{k}": v for k, v in state.net.state_dict().items()}
     tensors |= {f"hook/{k}": v for k, v in state.tensors.items()}
     for player, optimizer in state.optimizers.items():
-        for index, slots in optimizer.state_dict()["state"].items():
+        for index, parameter in enumerate(_learned(optimizer)):
+            slots = optimizer.state.get(parameter, {})
             tensors |= {f"optimizer/{player}/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
     values = {
         "seed": state.seed,
@@ -57,6 +60,11 @@ def save_checkpoint(path: Path, state: State) -> None:
         "settings": state.settings.model_dump(),
     }
     save_tensors(path, tensors, values)
+
+
+def _learned(optimizer: Optimizer) -> list[Tensor]:
+    """The parameters of an optimiser in the order in which its state is numbered."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def load_checkpoint(path: Path, state: State) -> None:
@@ -96,12 +104,13 @@ def _restore(state: State, tensors: dict[str, Tensor], values: dict[str, Any]) -
     own = {**dict(state.net.named_buffers()), **dict(state.net.named_parameters())}
     state.tensors = {name: laid_out(tensor, own.get(name.partition("/")[2])) for name, tensor in parts["hook"].items()}
     for player, optimizer in state.optimizers.items():
-        learned = [p for group in optimizer.param_groups for p in group["params"]]
+        learned = _learned(optimizer)
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in parts["optimizer"].items():
             owner, index, slot = name.rsplit("/", 2)
             if owner == player:
                 slots.setdefault(int(index), {})[slot] = laid_out(tensor, learned[int(index)])
-        optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        with without_compiler(Optimizer.state_dict, Optimizer.load_state_dict):
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     state.step, state.epoch, state.stop = values["step"], values["epoch"], values["stop"]
     state.history, state.values = History(values["history"]), values["values"]

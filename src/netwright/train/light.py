@@ -4,8 +4,9 @@ spends more on hooks, profiling and sorting tensors than on the update of a smal
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,17 +14,21 @@ from torch.optim import Optimizer
 
 
 @contextmanager
-def without_compiler() -> Iterator[None]:
-    """Within it an optimiser is made without importing torch's compiler, which is asked only to leave it alone."""
-    inner = getattr(Optimizer.add_param_group, "__wrapped__", None)
-    if inner is None or "torch._dynamo" in sys.modules or hasattr(inner, "__dynamo_disable"):
-        yield
-        return
-    inner.__dynamo_disable = inner
+def without_compiler(*functions: Callable[..., Any]) -> Iterator[None]:
+    """Within it torch's compiler is not imported by the making of an optimiser, nor by other `functions` of torch that only ask it to
+    leave them alone.
+    """
+    wrapped = [getattr(f, "__wrapped__", None) for f in (Optimizer.add_param_group, *functions)]
+    inner = [f for f in wrapped if f is not None and not hasattr(f, "__dynamo_disable")]
+    if "torch._dynamo" in sys.modules:
+        inner = []
+    for function in inner:
+        function.__dynamo_disable = function
     try:
         yield
     finally:
-        del inner.__dynamo_disable
+        for function in inner:
+            del function.__dynamo_disable
 
 
 def step(optimizer: Optimizer) -> None:

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from netwright.data.batch import Batch
 from netwright.train.hooks import Quiet
+from netwright.train.light import without_compiler
 from netwright.train.machine import matmul_peak, peak_device_memory_mib, peak_memory_mib
 from netwright.train.objectives import Objective
 from netwright.train.stack import Stack
@@ -89,20 +90,21 @@ def operations_of_step(net: nn.Module, objective: Objective, batch: Batch) -> in
     >>> operations_of_step(OnX(3, 1), Supervised(SquaredError()), batch)  # 2 * 8 * 3 forwards, as many for the weights
     96
     """
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+    from torch.utils import flop_counter
 
     aten = torch.ops.aten
-    forwards, backwards = cast(Any, sdpa_flop_count), cast(Any, sdpa_backward_flop_count)
+    forwards, backwards = cast(Any, flop_counter.sdpa_flop_count), cast(Any, flop_counter.sdpa_backward_flop_count)
     on_cpu = {
         aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: forwards(q, k, v),
         aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda g, q, k, v, *_, **__: backwards(g, q, k, v),
     }
-    counter, seen = FlopCounterMode(display=False, custom_mapping=on_cpu), _Operators()
+    mode = flop_counter._FlopCounterMode
+    counter, seen = flop_counter.FlopCounterMode(display=False, custom_mapping=on_cpu), _Operators()
     try:
         # a user's own network may raise anything at all, and a measurement is no reason to end a training
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             twin = copy.deepcopy(net).train()
-            with counter, seen:
+            with without_compiler(mode.__torch_dispatch__, _Operators.__torch_dispatch__), counter, seen:
                 for name in objective.players(twin):
                     losses: Mapping[str, Tensor] = objective.step(twin, batch, torch.Generator().manual_seed(0))
                     losses[name].mean().backward()  # type: ignore[no-untyped-call]

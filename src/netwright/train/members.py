@@ -100,11 +100,12 @@ def train_members(
             raise Unstackable("there is but one")
         if isinstance(source, Streaming) or not isinstance(source, Block):
             raise Unstackable("their rows do not lie in memory")
-        size = min(members[0].settings.batch_size, len(source)) // members[0].settings.accumulate
-        stack = Stack(members, {name: tensor[:size] for name, tensor in source.x.items()})
+        settings, n = members[0].settings, len(source)
+        size = min(settings.batch_size, n) // settings.accumulate
+        steps = settings.epochs * (n // min(settings.batch_size, n))
+        stack = Stack(members, {name: tensor[:size] for name, tensor in source.x.items()}, steps=steps)
     except Unstackable as why:
         return train_in_turn(members, objective, source, judge, hooks, checkpoint), str(why)
-    settings = members[0].settings
     chain = [*judge.hooks(settings, objective), *hooks(None), *([Checkpoint(checkpoint)] if checkpoint else [])]
     state = train(stack, objective, source, settings, seed=members[0].seed, hooks=chain, checkpoint=checkpoint)
     return [_trained(state, [m.net for m in members], k) for k in range(len(members))], ""

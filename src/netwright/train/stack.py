@@ -20,6 +20,10 @@ from netwright.train.settings import Training
 from netwright.train.weights import BY_SHAPE
 
 
+WORTH_TRACING = 500
+"""Steps from which on it pays to trace one: that takes three to five seconds, and saves a fifth of each."""
+
+
 class Unstackable(Exception):
     """Why networks cannot be trained as one computation: the words behind "because"."""
 
@@ -55,6 +59,7 @@ class Stack(nn.Module):
     Args:
         members: networks with equal modules. x: a batch of rows, on which the stack is compared with the networks alone.
         slower: stack also what takes longer side by side than in turn.
+        steps: that are ahead, which decides whether a step is traced first.
 
     Raises:
         Unstackable: the networks are not alike, or the stack would not compute what they do.
@@ -62,8 +67,11 @@ class Stack(nn.Module):
     Source: Hansen and Salamon (1990) for the many networks; the member axis is that of `torch.func` ("model ensembling").
     """
 
-    def __init__(self, members: Sequence[Member], x: Inputs, *, slower: bool = False) -> None:
+    def __init__(
+        self, members: Sequence[Member], x: Inputs, *, slower: bool = False, steps: int = WORTH_TRACING
+    ) -> None:
         super().__init__()
+        self._is_traced = steps >= WORTH_TRACING
         self.members = tuple(members)
         nets = [m.net for m in members]
         _alike(members)
@@ -158,7 +166,9 @@ class Stack(nn.Module):
         if (keys := present_key()) is not None:
             given.append(keys)
         function = self._side_by_side(tuple(x), keys is not None)
-        if self.training and keys is not None:  # in evaluation sizes differ: tracing would take longer than it saves
+        if (
+            self._is_traced and self.training and keys is not None
+        ):  # in evaluation sizes differ: tracing would take longer than it saves
             seen = tuple((name, t.shape, t.dtype) for name, t in zip(x, given, strict=False))
             if seen not in self._graphs:  # tracing runs it once, which must leave running statistics as they are
                 self._graphs[seen] = traced(function, *given)
