@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,17 @@ def test_the_same_seed_and_plan_give_the_same_weights_and_another_seed_others(
         skip=("attack", "explain", "check"),
     )
     assert not same(weights(other.folder), weights(whole.folder))
+
+
+@pytest.mark.slow
+def test_a_run_does_not_import_the_compiler_for_which_it_has_no_use(tmp_path: Path, table: Path, plan: Path) -> None:
+    code = (
+        "import sys; from netwright.workflow.main import run; "
+        "run(sys.argv[1], target='y', out=sys.argv[2], plan=sys.argv[3], quick=True); print('torch._dynamo' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(table), str(tmp_path / "run"), str(plan)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_a_plan_of_other_data_is_refused(tmp_path: Path, plan: Path) -> None:

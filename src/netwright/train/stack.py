@@ -19,7 +19,6 @@ from netwright.train.graph import traced
 from netwright.train.settings import Training
 from netwright.train.weights import BY_SHAPE
 
-
 WORTH_TRACING = 500
 """Steps from which on it pays to trace one: that takes three to five seconds, and saves a fifth of each."""
 
