@@ -74,6 +74,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     >>> texts = ["a superb film", "an awful film"] * 40
     >>> Classifier(epochs=5, random_state=0).fit(texts, [1, 0] * 40).predict(["superb", "awful"]).tolist()
     [1, 0]
+    >>> import torch
     >>> images = np.random.default_rng(0).integers(0, 256, (80, 8, 8), dtype=np.uint8)
     >>> images[::2, :, :4] //= 4  # every other one is dark on the left
     >>> def template(spec, target):
