@@ -434,7 +434,6 @@ def test_no_room_for_the_run_is_the_environment_and_nothing_is_half_written(here
         json.loads(path.read_text())
 
 
-@pytest.mark.slow
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 kB."""
@@ -447,6 +446,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_the_environment_and_the_run_can_go_on(
     full_disk: Path, here: Path, tiny_run: TinyRun
 ) -> None:

@@ -23,7 +23,8 @@ from netwright.explain.filters import filters
 from netwright.explain.shifts import moved, shifts
 from netwright.model import Model, Subject
 from netwright.nn.convnet import ResidualConvBlock
-from netwright.nn.convstack import ConvStack, MinPool, pooling
+from netwright.nn.convstack import ConvStack
+from netwright.nn.pooling import MinPool, pooling
 from netwright.recipes.convolution import conv, residual_conv_3d
 from netwright.recipes.images import lenet5
 from netwright.recipes.in_time import in_time

@@ -136,13 +136,13 @@ def test_with_few_steps_ahead_nothing_is_traced_and_all_is_the_same(name: str) -
     assert_each_as_alone(members, shape(rows()), steps=50)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp with dropout", "gru"])
 def test_a_stack_of_one_is_the_plain_loop(name: str) -> None:
     make, shape = NETS[name]
     assert_each_as_alone([Member(started(make, 0), seed=3, settings=FIFTY)], shape(rows()))
 
 
+@pytest.mark.slow
 def test_members_of_the_table_recipe_with_noise_and_dropout_are_what_they_would_be_alone() -> None:
     data: Data = make_data("binary")
     options = {"width": 8, "depth": 2, "dropout": 0.3, "noise": 0.2, "number_dim": 4, "category_dim": 2}

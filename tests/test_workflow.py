@@ -117,7 +117,6 @@ def test_every_step_and_both_stages_stand_in_the_findings(whole: Result) -> None
     } <= probes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "event, count",
     [
@@ -148,6 +147,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     assert again.summary.network == whole.summary.network
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_plan_give_the_same_weights_and_another_seed_others(
     tmp_path: Path, table: Path, plan: Path, whole: Result
 ) -> None:
@@ -238,7 +238,6 @@ def test_an_existing_folder_is_refused(tmp_path: Path, table: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings, words",
     [
@@ -255,6 +254,7 @@ def test_settings_that_make_no_sense_are_refused(table: Path, settings: dict[str
         run(table, target="y", **settings)
 
 
+@pytest.mark.slow
 def test_a_frame_can_be_run_and_resumed(tmp_path: Path, plan: Path) -> None:
     frame = make_frame(300).drop("z").to_pandas()
     result = run(frame, target="y", out=tmp_path / "run", quick=True, minutes=0.3, skip=("attack", "explain", "check"))

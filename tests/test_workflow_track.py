@@ -233,7 +233,6 @@ def test_a_writer_that_cannot_begin_ends_the_run_before_it_begins(
 # --- both libraries, a run that was killed ----------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.fixture(scope="module")
 def both(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run tracked by both, killed in its sixth epoch, when half of what it had written was lost; then resumed, twice."""
@@ -255,6 +254,7 @@ def both(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_tracking_changes_no_weight(both: Path, table: Path, tmp_path: Path) -> None:
     started(table, tmp_path / "plain")
     tracked_one, plain = (load_file(f / "model" / "weights.safetensors") for f in (both, tmp_path / "plain"))
@@ -267,6 +267,7 @@ def test_a_finished_run_that_is_resumed_keeps_the_recipe_of_its_network(both: Pa
     assert read_json(both / "recipe.json") == read_json(both / "model" / "model.json")["recipe"]
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_every_epoch_once_with_its_numbers_and_its_time(both: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -307,6 +308,7 @@ def test_tensorboard_knows_settings_and_scores(both: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_mlflow_has_a_run_for_each_training_with_every_epoch_once(both: Path) -> None:
     from mlflow import MlflowClient
 
@@ -342,6 +344,7 @@ def test_mlflow_has_the_recipe_the_scores_and_the_report(both: Path, tmp_path: P
     assert Path(report).read_bytes() == (both / "report.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_mlflow_goes_where_its_variables_say(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
