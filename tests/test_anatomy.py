@@ -126,6 +126,7 @@ def test_the_products_of_attention_are_counted() -> None:
     assert anatomy(block, torch.zeros(3, 7, 16)).measured["multiply_adds_per_row"] == linear + 2 * 7 * 7 * 16
 
 
+@pytest.mark.slow
 def test_products_agree_with_torchs_own_counter() -> None:
     made = built("templates", TEMPLATES["residual-conv"])
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -147,6 +147,7 @@ def test_the_p_value_and_the_interval_agree_on_a_clear_difference(name: str) -> 
         assert found.low * found.high > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["log-loss", "mae", "rmse", "accuracy", "roc-auc", "f1"])
 @pytest.mark.parametrize("n", [60, 1500])
 def test_equally_good_predictions_are_told_apart_one_time_in_twenty(name: str, n: int) -> None:

@@ -125,6 +125,7 @@ def test_texts_without_a_common_word_tell_nothing(name: str, cells: list[str]) -
     assert fit_baseline(name, data).predict("test") == pytest.approx(np.full((4, 2), 0.5), abs=0.2)
 
 
+@pytest.mark.slow
 def test_a_short_budget_thins_the_training_rows() -> None:
     data = text_data(4000)
     fitted = fit_baseline("char-tfidf", data, budget_seconds=0.3)

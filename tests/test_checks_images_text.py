@@ -420,6 +420,7 @@ def test_batch_norm_of_images_is_told_and_not_warned_of() -> None:
     assert found.verdict == "info" and "by batch norm" in found.title and not found.todo
 
 
+@pytest.mark.slow
 def test_texts_of_several_lengths_and_dropped_tokens_are_no_leak() -> None:
     def lengths(texts: list[str], y: np.ndarray) -> None:
         texts[:] = [f"{text} " * (1 + i * i % 37) for i, text in enumerate(texts)]

@@ -285,6 +285,7 @@ def test_one_batch_fails_on_bounded_outputs_though_every_class_is_right() -> Non
     assert finding.verdict == "fail" and "bounded" in finding.title and finding.measured["accuracy"] == 1.0
 
 
+@pytest.mark.slow
 def test_one_batch_explains_the_variance_of_a_number_or_fails() -> None:
     x, _ = problem()
     y = (x[:, 0] * x[:, 1]).double()
@@ -559,6 +560,7 @@ def test_the_median_of_runs_counts_one_that_ended_early_as_infinite() -> None:
     assert found.losses == (0.6, 0.8, math.inf) and found.rates == rates and found.runs == 3
 
 
+@pytest.mark.slow
 def test_a_planned_rate_above_the_highest_stable_one_is_warned_about() -> None:
     subject = designed("binary")
     assert subject.recipe is not None

@@ -23,6 +23,8 @@ from netwright.losses.standard import CrossEntropy
 from netwright.model import Model
 from netwright.recipes.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None
@@ -107,7 +109,6 @@ def test_predict_on_no_rows_of_a_folder_says_what_was_expected(table: Path) -> N
     refused(call("predict", table / "m.onnx", table / "pictures"), 3, "images alone")
 
 
-@pytest.mark.slow
 def test_images_of_a_folder_and_of_an_archive_are_predicted_without_torch(tmp_path: Path) -> None:
     pixels = numpy_generator(0, "pixels").integers(0, 256, (20, 9, 8)).astype(np.uint8)
     saved(pl.DataFrame({"image": pl.Series(pixels)}), {"image": "image"}, "residual-conv", tmp_path / "model")
@@ -127,7 +128,6 @@ def test_images_of_a_folder_and_of_an_archive_are_predicted_without_torch(tmp_pa
         assert len(found) == 20
 
 
-@pytest.mark.slow
 def test_texts_are_predicted_without_torch(tmp_path: Path) -> None:
     texts = ["a fine film", "no plot at all", "fine plot, bad film", "", "film " * 30] * 4
     model = saved(pl.DataFrame({"text": texts}), {"text": "text"}, "ngram-bag", tmp_path / "model")

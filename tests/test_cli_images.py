@@ -156,6 +156,7 @@ def test_what_cannot_be_predicted_is_refused(model: Path, tmp_path: Path) -> Non
     refused(call("predict", model, tmp_path / "floats.npz"), 3, "whole numbers from 0 to 255")
 
 
+@pytest.mark.slow
 def test_predicting_pictures_imports_no_more_than_it_needs(model: Path, photos: Path) -> None:
     program = (
         "import sys; from netwright.cli.main import main; "

@@ -203,6 +203,7 @@ def test_predictions_are_written_whole_or_not_at_all(
         refused(call("predict", folder, rows, "-o", out), 4, str(out), "room")
 
 
+@pytest.mark.slow
 def test_predict_imports_neither_sklearn_nor_plotly(folder: Path, rows: Path) -> None:
     code = (
         f"import sys\nfrom netwright.cli.main import main\nassert main(['predict', {str(folder)!r}, {str(rows)!r}]) == 0\n"

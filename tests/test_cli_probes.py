@@ -52,6 +52,7 @@ def test_every_probe_that_a_run_asks_can_be_named_with_fail_on(tiny_run: TinyRun
     assert _gate(sorted(asked)).wanted == asked
 
 
+@pytest.mark.slow
 def test_resume_of_a_finished_run_changes_no_weight(tiny_run: TinyRun) -> None:
     with unchanged(tiny_run.folder / "model"):
         assert call("resume", tiny_run.folder).code == 0
@@ -98,6 +99,7 @@ def test_a_whole_family_answers_and_writes_its_page(tiny_run: TinyRun, tmp_path:
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_findings(tiny_run: TinyRun, tmp_path: Path) -> None:
     found = []
     for name in ("a.json", "b.json"):

@@ -172,6 +172,7 @@ def test_what_an_epoch_takes_is_counted_from_part_of_its_steps(
         assert per_epoch == steps and set(times) == {float(steps)}
 
 
+@pytest.mark.slow
 def test_a_measurement_leaves_threads_and_random_numbers_alone(
     binary_data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +215,7 @@ def test_what_does_not_fit_the_time_is_left_out_and_named(binary_data: Data) -> 
         assert finding(c, cost).verdict == "info" and "too few points" in finding(c, cost).title
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_a_quarter_of_the_memory_is_left_out_and_named(
     binary_data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ CELL = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(CELL, min_size=1, max_size=8))
 def test_a_cell_reads_the_same_alone_and_among_others(cells: list[str | None]) -> None:

@@ -249,6 +249,7 @@ except MemoryError:
 """
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_larger_than_the_memory_is_read(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "0.png", compress_level=0)

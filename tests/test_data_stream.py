@@ -109,6 +109,7 @@ def test_rows_taken_at_random_are_those_of_the_rows_in_memory(path: Path) -> Non
     assert equal(source.take(index), block.take(index))
 
 
+@pytest.mark.slow
 def test_the_order_depends_on_seed_and_epoch_alone(path: Path) -> None:
     one, other = a_stream(path), a_stream(path)
     order = rows_of(one.batches(seed=1, epoch=1, size=32))

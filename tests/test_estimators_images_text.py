@@ -117,6 +117,7 @@ def test_the_layout_of_an_array_follows_from_its_shape() -> None:
     assert layout_of((9, 3, 8, 3), channels_first=True) == "NCHW"
 
 
+@pytest.mark.slow
 def test_fractions_are_pixels_too_and_a_number_can_be_told_from_an_image() -> None:
     bright = IMAGES.mean((1, 2))
     net = Regressor(random_state=1, epochs=20).fit(IMAGES / 255, bright)
@@ -219,6 +220,7 @@ def test_odd_texts_have_an_answer(of_texts: Classifier) -> None:
     assert (p[0] == p[1]).all() and (of_texts.predict(pd.Series(odd)) == of_texts.predict(odd)).all()
 
 
+@pytest.mark.slow
 def test_texts_beside_numbers_go_through_one_network() -> None:
     a = numpy_generator(0, "a").normal(size=160)
     y = (np.array(MOODS) == "good") & (a > 0)
@@ -310,6 +312,7 @@ def test_a_plain_convolutional_module_is_a_template(tmp_path: Any) -> None:
     assert (again.predict_proba(IMAGES) == net.predict_proba(IMAGES)).all()
 
 
+@pytest.mark.slow
 def test_a_plain_recurrent_module_is_a_template_of_texts() -> None:
     net = Classifier(
         template=lambda spec, target: Gru(FIRST_ID + len(spec.texts[0].words)),

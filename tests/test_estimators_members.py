@@ -88,6 +88,7 @@ def test_in_cross_validation_each_network_is_judged_on_rows_that_it_has_not_seen
         assert log_loss(codes[held], outputs.softmax(1)[:, 1]) == pytest.approx(net.member_scores_[k, 0], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_cross_validated_regressor_holds_nine_of_ten_new_values() -> None:
     def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(seed)

@@ -37,6 +37,8 @@ from netwright.recipes.entries import TEMPLATES
 from netwright.recipes.mlp import mlp
 from netwright.recipes.recurrent import recurrent
 
+pytestmark = pytest.mark.slow
+
 CLASSES = TargetSpec(name="y", task="classes", classes=("a", "b", "c"), priors=(0.5, 0.25, 0.25))
 NUMBER = TargetSpec(name="y", task="number", center=2023.4567, scale=0.25)
 KINDS = {
@@ -146,7 +148,6 @@ def test_an_exported_table_answers_as_the_model(linear: tuple[Model, Written]) -
     exported_well(*linear)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("make", "columns", "target"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_an_exported_template_answers_as_the_model(
     make: Make, columns: tuple[str, ...], target: TargetSpec, tmp_path: Path
@@ -155,7 +156,6 @@ def test_an_exported_template_answers_as_the_model(
     exported_well(model, export(model, tmp_path / "m.onnx"))
 
 
-@pytest.mark.slow
 def test_a_value_whose_margin_is_unknown_has_no_bounds(tmp_path: Path) -> None:
     model = replace(model_of(templates.linear, ("a b",), NUMBER), margin=None)
     written = export(model, tmp_path / "m.onnx")
@@ -251,7 +251,6 @@ class Decides(nn.Module):
         return x * 2 if float(x.sum()) > 0 else x
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "error", "words"), [(Wavers(), SetupError, "otherwise"), (Decides(), UsageError, "cannot be turned")]
 )
@@ -262,7 +261,6 @@ def test_a_failed_export_leaves_no_file(module: nn.Module, error: type[Exception
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_a_wrapped_module_takes_its_own_tensors(tmp_path: Path) -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
@@ -284,7 +282,6 @@ def test_a_wrapped_module_takes_its_own_tensors(tmp_path: Path) -> None:
         Exported.load(written.path).predict_table(ROWS)
 
 
-@pytest.mark.slow
 def test_wrapped_images_of_another_layout_are_raw_pixels(tmp_path: Path) -> None:
     images = torch.randint(0, 256, (12, 9, 8, 3), dtype=torch.uint8)
     net = nn.Sequential(nn.Flatten(), nn.Linear(216, 3))
@@ -294,7 +291,6 @@ def test_wrapped_images_of_another_layout_are_raw_pixels(tmp_path: Path) -> None
     same_answers(model, written, pl.DataFrame({"image": pl.Series(images.numpy())}))
 
 
-@pytest.mark.slow
 def test_recurrent_modules_are_exported_again_and_again(tmp_path: Path) -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:

@@ -167,6 +167,7 @@ sys.exit(main(["gallery", "--out", {out!r}]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_from_outside_ends_it_with_a_page(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     out = str(tmp_path / "g.html")

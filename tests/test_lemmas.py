@@ -89,6 +89,7 @@ def test_a_tokeniser_file_of_base_forms_is_refused_and_one_of_characters_is_not(
     assert tokenizer_json(field, "chars") == tokenizer_json(fit_text(COLUMN), "chars")
 
 
+@pytest.mark.slow
 def test_settings_and_all_text_columns_know_the_language() -> None:
     assert Settings(data="x", lemmas="de").lemmas == "de" and Settings(data="x").lemmas == ""
     frame = pl.DataFrame({"a": ["die Häuser waren alt"] * 3, "b": ["Das Haus ist alt"] * 3})

@@ -232,6 +232,7 @@ def test_images_of_any_size_can_be_changed(size: tuple[int, int]) -> None:
     assert moved.shape == (3, 1, *size) and moved.isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_network_is_made_and_asked_without_the_library_of_changes() -> None:
     code = (
         "import sys, torch; from netwright.core.spec import ImageField, InputSpec, TargetSpec; "

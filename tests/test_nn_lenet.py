@@ -223,6 +223,7 @@ def test_a_slant_moves_rows_against_each_other() -> None:
     assert lean.max() > 1.5 and (at[:, 0, 7] - 7).abs().max() < 1.0
 
 
+@pytest.mark.slow
 def test_both_forms_learn_bars_and_posts() -> None:
     rng = numpy_generator(0, "bars")
     x, y = rng.integers(0, 60, (160, 28, 28)), np.arange(160) % 2

@@ -118,6 +118,7 @@ def test_examples_show_raw_cells_before_and_after_and_the_predictions_of_the_mod
         assert says[after] == pytest.approx(p_after, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_probe_is_deterministic_and_leaves_the_model_as_it_was(binary):
     model = copy.deepcopy(binary.model)
     subject = replace(binary, model=model)

@@ -97,6 +97,7 @@ def test_each_template_learns_which_words_decide_and_is_stored_whole(template: s
         np.testing.assert_allclose(model.predict_proba(rows[k : k + 1])[0], before[k], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [False, True])
 def test_text_numbers_and_images_go_through_one_network_that_joins_them(
     images: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

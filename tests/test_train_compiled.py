@@ -93,6 +93,7 @@ def test_a_killed_compiled_training_goes_on_to_the_same_bits(tmp_path: Path) -> 
     assert all(torch.equal(a, b) for a, b in zip(weights_of(whole.net), weights_of(again.net), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_compiler")
 def test_where_compiled_steps_diverge_the_layer_is_found_step_by_step() -> None:
     x = BLOCK.x["x"].clone()

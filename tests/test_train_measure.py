@@ -292,6 +292,7 @@ def test_the_epochs_of_a_run_tell_what_was_measured_and_the_history_does_not(tmp
     assert not any(measured & set(row) for row in trial.history.rows)
 
 
+@pytest.mark.slow
 def test_the_counter_is_not_imported_before_it_counts() -> None:
     code = "import sys, netwright.train.measure; print('torch.utils.flop_counter' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -129,7 +129,7 @@ def test_after_fifty_steps_each_member_is_what_it_would_be_alone(name: str) -> N
     assert_each_as_alone(members, shape(rows()))
 
 
-@pytest.mark.parametrize("name", list(NETS))
+@pytest.mark.parametrize("name", ["mlp with dropout", "convnet"])
 def test_with_few_steps_ahead_nothing_is_traced_and_all_is_the_same(name: str) -> None:
     make, shape = NETS[name]
     members = [Member(started(make, k), seed=10 + k, settings=FIFTY) for k in range(3)]

@@ -203,6 +203,7 @@ def test_changed_data_is_noticed_by_resume(tmp_path: Path, plan: Path, table: Pa
         resume(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_failed_gate_stops_the_run_with_a_report_and_force_goes_on(
     tmp_path: Path, table: Path, plan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +262,7 @@ def test_a_frame_can_be_run_and_resumed(tmp_path: Path, plan: Path) -> None:
     assert resume(tmp_path / "run").summary.network == result.summary.network
 
 
+@pytest.mark.slow
 def test_a_probe_that_breaks_does_not_cost_the_report(
     tmp_path: Path, table: Path, plan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +306,7 @@ def test_stage_one_learns_random_labels_by_heart(tmp_path: Path) -> None:
     assert len(trial.history.rows) < 300
 
 
+@pytest.mark.slow
 def test_stage_two_never_ends_worse_than_stage_one_stopped_early(tmp_path: Path, binary_data: Any) -> None:
     recipe, _ = design(binary_data.spec, binary_data.target, len(binary_data.split["train"]))
     stage_plan = StagePlan(threads=1, epoch_seconds=0.1, epochs=12)

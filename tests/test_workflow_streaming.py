@@ -31,7 +31,7 @@ PLAN = {
     "regularise": {"threads": 1, "epoch_seconds": 0.05, "epochs": 10},
     "average_epochs": 0,
     "seconds_per_baseline": 2.0,
-    "stream": {"shards": 2, "epochs": 4, "epoch_seconds": 0.3},
+    "stream": {"shards": 2, "epochs": 4, "epoch_seconds": 5.0},
     "learning_rate": 0.002,
 }
 SKIP = ("check", "attack", "explain")
