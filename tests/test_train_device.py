@@ -87,7 +87,11 @@ def test_auto_changes_no_bit_where_there_is_nothing_else(binary_data: Data) -> N
     assert np.array_equal(*(m.predict_encoded(test) for m in models))
 
 
-def test_an_asked_for_device_is_timed_and_no_other_way(binary_data: Data) -> None:
+@pytest.mark.parametrize("there", ["cpu", "cuda"])
+def test_the_ways_of_the_processor_are_tried_on_the_processor_alone(
+    binary_data: Data, there: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netwright.train.way.device_named", lambda name: torch.device(there))
     recipe, _ = design(binary_data.spec, binary_data.target, len(binary_data.split["train"]))
     loss = recipe.make_loss(binary_data.target)
 
@@ -97,7 +101,7 @@ def test_an_asked_for_device_is_timed_and_no_other_way(binary_data: Data) -> Non
     train, valid = binary_data.block("train"), binary_data.block("valid")
     settings = recipe.training.model_copy(update={"device": "auto"})
     way = choose_way(make, recipe.make_objective(loss), loss, train, Block(valid.x, valid.y), settings, steps=10)
-    assert way.reason.startswith("on auto: ") and way.step_seconds > 0
+    assert way.reason.startswith("on auto: ") == (there == "cuda") and way.step_seconds > 0
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -18,6 +18,7 @@ from torch.func import functional_call
 from netwright.data.batch import Batch
 from netwright.nn.masks import keyed
 from netwright.train.diverge import NotFinite
+from netwright.train.machine import device_named
 from netwright.train.objectives import Objective, Supervised
 from netwright.train.stack import Stack
 from netwright.train.state import State
@@ -61,7 +62,7 @@ class Compiled:
         settings = self.weights.settings
         if settings.optimizer not in RULES:
             raise NotCompiled(f"{settings.optimizer} has no compiled form; {', '.join(RULES)} have")
-        if settings.device != "cpu":
+        if device_named(settings.device).type != "cpu":
             raise NotCompiled("only steps on the processor are")
         if settings.accumulate > 1 or settings.precision != "float32":
             raise NotCompiled("gradients are accumulated or computed in bfloat16")

@@ -165,9 +165,8 @@ class Stack(nn.Module):
         if (keys := present_key()) is not None:
             given.append(keys)
         function = self._side_by_side(tuple(x), keys is not None)
-        if (
-            self._is_traced and self.training and keys is not None
-        ):  # in evaluation sizes differ: tracing would take longer than it saves
+        # in evaluation sizes differ: tracing would take longer than it saves
+        if self._is_traced and self.training and keys is not None:
             seen = tuple((name, t.shape, t.dtype) for name, t in zip(x, given, strict=False))
             if seen not in self._graphs:  # tracing runs it once, which must leave running statistics as they are
                 self._graphs[seen] = traced(function, *given)

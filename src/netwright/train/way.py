@@ -20,6 +20,7 @@ from netwright.train.compiled import RULES
 from netwright.train.hooks import Quiet
 from netwright.train.judging import outputs_of
 from netwright.train.loop import train
+from netwright.train.machine import device_named
 from netwright.train.objectives import Objective
 from netwright.train.precision import Precision, native_bfloat16
 from netwright.train.settings import Training
@@ -79,7 +80,7 @@ def choose_way(
     Args:
         make: gives a fresh network, each time the same. loss: prices outputs for validation rows. steps: that are ahead.
     """
-    if settings.device != "cpu":
+    if device_named(settings.device).type != "cpu":
         return _on_device(make, objective, source, settings)
     net = make()
     is_conv = any(isinstance(layer, nn.Conv2d) for layer in net.modules())
