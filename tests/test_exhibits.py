@@ -19,6 +19,8 @@ from netwright.core.entry import Entry
 from netwright.core.finding import Figure, Finding, Series
 from netwright.core.seed import derive
 from netwright.exhibits.entries import CHAPTERS, EXHIBITS
+from netwright.exhibits.program import main
+from netwright.exhibits.real import real_file
 from netwright.report.figures import describe, drawable
 from netwright.report.page import Page, Section, render
 
@@ -105,7 +107,7 @@ def empty(figure: Figure) -> bool:
 
 
 @over(ALL)
-def test_an_exhibit_shows_figures_and_says_in_a_paragraph_what_to_see(entry: Entry) -> None:
+def test_an_exhibit_shows_what_it_should_and_says_in_a_paragraph_what_to_see(entry: Entry) -> None:
     found = exhibited(entry.name)
     assert (found.probe.replace("_", "-"), found.family) == (entry.name, "gallery")
     assert 1 <= len(found.figures) <= MOST_FIGURES
@@ -114,7 +116,7 @@ def test_an_exhibit_shows_figures_and_says_in_a_paragraph_what_to_see(entry: Ent
         len(found.why.split()) >= 20 and "\n" not in found.why.strip() and found.why.strip().endswith((".", "?", ")"))
     )
     assert found.title and "\n" not in found.title and not found.title.endswith(".")
-    assert found.measured and found.verdict in ("info", "pass", "fail")
+    assert found.measured and found.verdict in ("info", "pass"), f"{found.title}; expected: {found.expected}"
 
 
 @over(ALL)
@@ -151,3 +153,36 @@ def test_an_exhibit_runs_as_a_program(entry: Entry, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "page: page.html" in done.stdout and "Traceback" not in done.stderr
     assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
+def fails(*, tiny: bool = False, seed: int = 0) -> Finding:
+    """A planted exhibit that does not show what it should."""
+    lines = (Figure(title="a line", kind="line", series=(Series(x=(0, 1), y=(0.0, 1.0)),)),)
+    return Finding(
+        probe="fails",
+        family="gallery",
+        verdict="fail",
+        title="only 3 of 4",
+        expected="4 of 4",
+        why="See.",
+        figures=lines,
+    )
+
+
+def test_the_program_of_an_exhibit_that_fails_says_so_in_one_line_after_its_page_is_written(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    with pytest.raises(SystemExit, match=r"^failed: only 3 of 4; expected: 4 of 4$"):  # which Python ends with code 1
+        main(fails, ["--tiny", "--out", str(page)])
+    assert "only 3 of 4" in page.read_text(encoding="utf-8")
+
+
+def test_real_data_is_taken_in_full_size_where_its_file_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mnist.npz").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NETWRIGHT_DATA", raising=False)
+    assert real_file("mnist.npz", tiny=False) is None, "the current folder is not asked"
+    monkeypatch.setenv("NETWRIGHT_DATA", str(tmp_path))
+    assert real_file("mnist.npz", tiny=False) == tmp_path / "mnist.npz"
+    assert real_file("mnist.npz", tiny=True) is None and real_file("fsdd.npz", tiny=False) is None

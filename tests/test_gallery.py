@@ -26,9 +26,9 @@ CODE = """
 import time
 from netwright.core.finding import Figure, Finding, Series
 
-def finding(name, tiny, seed):
+def finding(name, tiny, seed, verdict="info"):
     line = Series(x=(0, 1), y=(0.0, float(seed)))
-    return Finding(probe="x", family="gallery", verdict="info", title=f"{name} is {'small' if tiny else 'full'}", why="See.",
+    return Finding(probe="x", family="gallery", verdict=verdict, title=f"{name} is {'small' if tiny else 'full'}", why="See.",
                    figures=(Figure(title=f"figure of {name}", kind="line", series=(line,)),))
 
 def first(*, tiny=False, seed=0):
@@ -36,6 +36,9 @@ def first(*, tiny=False, seed=0):
 
 def second(*, tiny=False, seed=0):
     return finding("second", tiny, seed)
+
+def fails(*, tiny=False, seed=0):
+    return finding("fails", tiny, seed, "fail")
 
 def breaks(*, tiny=False, seed=0):
     raise ValueError("no <b>water</b>")
@@ -113,6 +116,31 @@ def test_one_that_breaks_is_on_the_page_and_the_others_go_on(
     page = (tmp_path / "gallery.html").read_text()
     assert reason in page and "1 of the exhibits broke" in page
     assert "figure of first" in page and "figure of second" in page
+
+
+@pytest.mark.parametrize("names", [[], ["fails"]])
+def test_one_that_does_not_show_what_it_should_is_named_and_the_page_is_written(
+    planted: Use, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, names: list[str]
+) -> None:
+    planted["The neuron"][1].insert(0, an_entry("fails"))
+    use(monkeypatch, planted)
+    ended = call("gallery", "--tiny", *names, "--out", tmp_path)
+    assert ended.code == 1 and "failed: fails; the page says" in ended.out and "broken" not in ended.out
+    page = (tmp_path / "gallery.html").read_text()
+    assert "figure of fails" in page and "1 of the exhibits did not show what was expected" in page
+    assert ("figure of second" in page) == (not names)
+
+
+def test_what_broke_and_what_failed_are_told_apart(
+    planted: Use, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    planted["The neuron"][1].extend([an_entry("fails"), an_entry("breaks")])
+    use(monkeypatch, planted)
+    ended = call("gallery", "--out", tmp_path)
+    assert ended.code == 1 and ended.out.splitlines()[1:] == [
+        "broken: breaks; see where with --debug",
+        "failed: fails; the page says what was expected and what was measured",
+    ]
 
 
 def test_with_debug_one_sees_where_it_broke(planted: Use, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

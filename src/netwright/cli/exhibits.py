@@ -36,8 +36,12 @@ def gallery(
     """Run the exhibits and write one page that shows them as a course.
 
     Every classic system as a small program with its pictures: neuron, perceptron, graph, layers, recurrence, convolution,
-    attention. The page opens offline in any browser. One that breaks is named, and the others go on; Ctrl-C leaves a page
-    of those that are done.
+    attention. The page opens offline in any browser. One that breaks, or does not show what it should, is named, the others go
+    on, and the exit code is 1; Ctrl-C leaves a page of those that are done.
+
+    Where NETWRIGHT_DATA names a folder, the full size takes real data from there: handwritten digits (mnist.npz), spoken digits
+    (fsdd.npz), surnames (text/names_nationality.tsv.gz). In place of a file that is not there, and with --tiny, it takes what
+    comes with scikit-learn or is made by a formula.
 
     \b
     Examples:
@@ -102,6 +106,9 @@ def _run(names: list[str], place: Path, *, tiny: bool, seed: int, debug: bool) -
         keep()
     gone = [finding.probe for finding in findings if isinstance(finding, Broken)]
     print(f"{len(findings)} exhibit{'s' * (len(findings) != 1)}: {place}")
+    failed = [finding.probe for finding in findings if finding.verdict == "fail" and finding.probe not in gone]
     if gone:
         print(f"broken: {', '.join(gone)}; see where with --debug")
-    return int(bool(gone))
+    if failed:
+        print(f"failed: {', '.join(failed)}; the page says what was expected and what was measured")
+    return int(bool(gone or failed))

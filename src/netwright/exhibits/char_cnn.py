@@ -6,7 +6,6 @@ surname is, with the classic method, n-grams of characters, beside it. With NETW
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from netwright.core.spec import InputSpec, TargetSpec, TextField
 from netwright.data.text import encode_text
 from netwright.estimators.classifier import Classifier
 from netwright.exhibits.program import main
+from netwright.exhibits.real import real_file
 from netwright.nn.charcnn import ALPHABET, CharConvs, layer_shapes
 from netwright.recipes.charcnn import char_cnn, char_cnn_large, char_cnn_small
 
@@ -47,9 +47,9 @@ def surnames(n: int, seed: int) -> tuple[list[str], np.ndarray]:
     return texts, np.array(labels)
 
 
-def real_surnames(folder: str, n: int, seed: int) -> tuple[list[str], np.ndarray]:
+def real_surnames(place: Path, n: int, seed: int) -> tuple[list[str], np.ndarray]:
     """Surnames of 18 languages, drawn at random."""
-    frame = pl.read_csv(Path(folder) / NAMES, separator="\t", quote_char=None, infer_schema=False)
+    frame = pl.read_csv(place, separator="\t", quote_char=None, infer_schema=False)
     rows = frame[numpy_generator(seed, "rows").permutation(len(frame))[:n]]
     return rows["name"].to_list(), rows["language"].to_numpy()
 
@@ -111,11 +111,8 @@ def quantised(text: str) -> Figure:
 
 def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
     """Convolutions over characters, as published and narrow."""
-    folder = "" if tiny else os.environ.get("NETWRIGHT_DATA", "")
-    if folder:
-        texts, y = real_surnames(folder, 6000, seed)
-    else:
-        texts, y = surnames(600 if tiny else 3000, seed)
+    place = real_file(NAMES, tiny=tiny)
+    texts, y = real_surnames(place, 6000, seed) if place else surnames(600 if tiny else 3000, seed)
     n = len(texts) * 2 // 3
     began = time.monotonic()
     options = {"width": 16 if tiny else 64, "hidden": 32 if tiny else 128}
@@ -131,7 +128,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
         probe="char-cnn",
         family="gallery",
         verdict="pass" if right else "fail",
-        title=f"{totals[0]:,} and {totals[1]:,} parameters as published; on {n:,} {'' if folder else 'made-up '}surnames a narrow one "
+        title=f"{totals[0]:,} and {totals[1]:,} parameters as published; on {n:,} {'' if place else 'made-up '}surnames a narrow one "
         f"is right on {accuracy:.1%}, n-grams on {classic:.1%}: {winner}",
         measured={
             "parameters_small": totals[0],

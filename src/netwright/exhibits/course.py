@@ -111,6 +111,8 @@ def page_of(
     verdict = "" if n == wanted else f"Not all: {n} of {wanted} exhibits were run before the gallery was interrupted."
     if gone:
         verdict += f" {gone} of the exhibits broke."
+    if failed := sum(finding.verdict == "fail" for finding in findings) - gone:
+        verdict += f" {failed} of the exhibits did not show what was expected."
     size = "small (--tiny): figures are rougher than those of the full size" if tiny else "full"
     return Page(
         title="From one neuron to attention",

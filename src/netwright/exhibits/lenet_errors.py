@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import netwright as nw
 from netwright.core.finding import Figure, Finding, Picture
 from netwright.data.images import to_png
 from netwright.exhibits.program import main
+from netwright.exhibits.real import real_file
 
 MOST = 300
 TINY: dict[str, Any] = {
@@ -69,8 +68,7 @@ def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
 
 def _digits(tiny: bool, seed: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """MNIST where its file is there and time is not short; else the digits of scikit-learn, enlarged to 28 x 28."""
-    path = Path(os.environ.get("NETWRIGHT_DATA", "")) / "mnist.npz"
-    if not tiny and os.environ.get("NETWRIGHT_DATA") and path.is_file():
+    if path := real_file("mnist.npz", tiny=tiny):
         with np.load(path, allow_pickle=False) as arrays:
             return "test digits of MNIST", *(arrays[k] for k in ("x_train", "y_train", "x_test", "y_test"))
     digits = load_digits()

@@ -15,7 +15,11 @@ Exhibit = Callable[..., Finding]
 
 
 def main(exhibit: Exhibit, arguments: Sequence[str] | None = None) -> None:
-    """Run an exhibit from the command line: print what it found, and write its page where asked."""
+    """Run an exhibit from the command line: print what it found, and write its page where asked.
+
+    Raises:
+        SystemExit: with code 1, the exhibit did not show what was expected; after its page was written.
+    """
     about = (exhibit.__doc__ or "").strip().splitlines()[0]
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--tiny", action="store_true", help="a small size that takes seconds; by default the full one")
@@ -32,3 +36,5 @@ def main(exhibit: Exhibit, arguments: Sequence[str] | None = None) -> None:
             Page(title=about.rstrip("."), sections=(Section(id="exhibit", title="Exhibit", findings=(finding,)),)),
         )
         print(f"page: {given.out}")
+    if finding.verdict == "fail":
+        raise SystemExit(f"failed: {finding.title}; expected: {finding.expected or 'another outcome'}")

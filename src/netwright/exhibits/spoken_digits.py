@@ -6,7 +6,6 @@ spoken digits.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +18,7 @@ from netwright.core.seed import numpy_generator
 from netwright.data.sound import Samples
 from netwright.estimators.classifier import Classifier
 from netwright.exhibits.program import main
+from netwright.exhibits.real import real_file
 from netwright.nn.audio import LogMel, mel_centers
 
 RATE = 8000
@@ -77,9 +77,9 @@ def vowels(n: int, seed: int) -> Spoken:
     return Spoken(sounds, np.array(labels), np.array(speakers), "vowels")
 
 
-def digits(folder: Path) -> Spoken:
+def digits(place: Path) -> Spoken:
     """The spoken digits of fsdd.npz."""
-    with np.load(folder / "fsdd.npz", allow_pickle=False) as z:
+    with np.load(place, allow_pickle=False) as z:
         audio, at, rate = z["audio"], z["offset"], int(z["rate"])
         names = z["speakers"][z["speaker"]]
         return Spoken([(rate, audio[i:j]) for i, j in pairwise(at.tolist())], z["y"].astype(str), names, "digits")
@@ -87,9 +87,9 @@ def digits(folder: Path) -> Spoken:
 
 def exhibit(*, tiny: bool = False, seed: int = 0) -> Finding:
     """Sounds as pictures of their frequencies, and a speaker who was never heard."""
-    folder = os.environ.get("NETWRIGHT_DATA", "")
-    real = not tiny and (Path(folder) / "fsdd.npz").is_file()
-    spoken = digits(Path(folder)) if real else vowels(20 if tiny else 100, seed)
+    place = real_file("fsdd.npz", tiny=tiny)
+    real = place is not None
+    spoken = digits(place) if place else vowels(20 if tiny else 100, seed)
     new = str(np.unique(spoken.speakers)[-1])
     scores = {
         what: _score(spoken, new, options, tiny, real, seed)
