@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+
 import polars as pl
 import pytest
 import torch
 from torch import nn
 
+from commandline import call
+from netwright.cli import browse
 from netwright.core.errors import UsageError
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import InputSpec, NumberField, TargetSpec, TextField
@@ -20,6 +24,7 @@ from netwright.recipes.custom import two_rows
 from netwright.recipes.recipe import Recipe
 from netwright.train.schedules import rate_at
 from netwright.train.settings import Training
+from netwright.train.weights import Weights
 from test_text_templates import accuracy, texts_alone
 
 FOUR = TargetSpec(name="y", task="classes", classes=tuple("abcd"), priors=(0.25,) * 4)
@@ -64,10 +69,37 @@ def test_both_sizes_have_the_published_number_of_parameters_and_shapes(
     assert frames(1014) == [336, 110, 108, 106, 104, 34]
 
 
+@pytest.mark.parametrize("code", [CharConvs, char_cnn_small, char_cnn_large])
+def test_the_alphabet_is_written_out_where_it_is_used(code: object) -> None:
+    assert ALPHABET in (inspect.getdoc(code) or "")
+
+
+@pytest.mark.parametrize("name", ["char-convs", "char-cnn-small", "char-cnn-large"])
+def test_show_prints_the_alphabet(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browse, "_drawn", lambda *args, **options: None)
+    assert ALPHABET.strip() in call("show", name).out
+
+
+@pytest.mark.slow
+def test_show_gives_the_published_shapes_and_the_published_number_of_parameters() -> None:
+    ended = call("show", "char-cnn-small")
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in ended.out.splitlines() if " × " in line}
+    layers = {name.removeprefix("front.trunk."): line for name, line in lines.items() if name != "↓"}
+    shapes = {name: line.split()[0] + " × " + line.split()[2] for name, line in layers.items()}
+    assert shapes["letters"] == "1014 × 70"
+    assert [shapes[f"layers.{k}"] for k in (0, 3, 6, 8, 10, 12)] == [
+        f"256 × {n}" for n in (1008, 330, 108, 106, 104, 102)
+    ]
+    assert [shapes[f"layers.{k}"] for k in (2, 5, 14)] == ["256 × 336", "256 × 110", "256 × 34"]
+    assert "11,339,780 parameters" in ended.out and "1,014 letters" in ended.out and "4 classes out" in ended.out
+
+
 def test_both_sizes_are_trained_and_begin_as_published() -> None:
     for make, start in ((char_cnn_small, 0.05), (char_cnn_large, 0.02)):
         training = make().training
         assert (training.optimizer, training.batch_size, training.clip_norm) == ("sgd", 128, None)
+        (group,) = Weights(nn.Linear(1, 1), training).optimizer.param_groups
+        assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, False, training.weight_decay)
         rates = [rate_at(100 * epoch, 3000, training) for epoch in (0, 2, 3, 6, 29)]
         assert rates == pytest.approx([0.01, 0.01, 0.005, 0.0025, 0.01 / 2**9])
         assert make().options["dropout"] == 0.5 and make().options["start"] == start

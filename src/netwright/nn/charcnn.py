@@ -73,8 +73,12 @@ def frames(length: int) -> list[int]:
 
 
 class CharConvs(nn.Module):
-    """Character ids -> features: one-hot letters, backwards, through six convolutions of windows 7 7 3 3 3 3, each with ReLU, and the
+    r"""Character ids -> features: one-hot letters, backwards, through six convolutions of windows 7 7 3 3 3 3, each with ReLU, and the
     maximum of three positions behind the first, second and sixth.
+
+    The alphabet, 70 letters, of which the last is the new line and the hyphen stands twice:
+
+        abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'"/\|_@#$%^&*~`+-=<>()[]{}
 
     Shapes: ids (N, T) -> (N, n_out), n_out = width * frames(length)[-1]. Of a text the first `length` characters count. They are read
     from the last to the first, as published, so that the end of a text always stands in the same place; behind its beginning
