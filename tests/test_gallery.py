@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks.gallery import Shown, shown
 from commandline import call, refused
 from netwright.cli import browse
 from netwright.cli import exhibits as cli_exhibits
@@ -239,6 +240,19 @@ def test_chapters_without_an_exhibit_are_left_out(planted: Use) -> None:
     page = page_of(findings, wanted=1, tiny=True, seed=0, command="c", chapters=planted)
     assert [section.title for section in page.sections] == ["Layers"] and page.verdict == ""
     assert findings[0].probe == "second" and findings[0].reference == "A (1990)" and render(page)
+
+
+def test_the_benchmark_reads_every_exhibit_its_verdict_and_its_seconds_off_the_page(
+    planted: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted["Layers"][1].extend([an_entry("fails"), an_entry("breaks")])
+    use(monkeypatch, planted)
+    findings = list(exhibited(in_order([], planted), tiny=True, seed=0, tell=lambda event: None))
+    times = {"first": 0.25, "second": 75.0, "fails": 0.0, "breaks": 12.3}
+    timed = [finding.model_copy(update={"seconds": times[finding.probe]}) for finding in findings]
+    page = render(page_of(timed, wanted=4, tiny=True, seed=0, command="c", chapters=planted))
+    verdicts = {"first": "info", "second": "info", "fails": "fail", "breaks": "fail"}
+    assert shown(page) == [Shown(name, verdicts[name], seconds) for name, seconds in times.items()]
 
 
 def test_a_page_is_not_written_anew_after_every_exhibit_where_that_takes_long(
