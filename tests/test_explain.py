@@ -144,6 +144,10 @@ SUBJECTS = {
 
 
 CASES = [(kind, entry.name) for kind, make in SUBJECTS.items() for entry in fitting(EXPLANATIONS, make())]
+OWN = {"attention"}
+"""Explanations that have subjects of their own elsewhere."""
+SEQUENCES = {"gradient-over-time", "gates"}
+"""Those of rows that are read step by step."""
 BY_COLUMN = ("permutation-importance", "sensitivity", "partial-dependence")
 
 
@@ -155,12 +159,14 @@ def ask_by_name(name: str, subject: Subject, budget_seconds: float = 60.0, seed:
 
 
 def test_every_explanation_has_something_to_explain() -> None:
-    assert {name for _, name in CASES} == set(EXPLANATIONS) - {"attention"}  # which has subjects of its own
+    assert {name for _, name in CASES} == set(EXPLANATIONS) - OWN
     assert [name for kind, name in CASES if kind == "wrapped, images"] == [
         *("occlusion", "integrated-gradients", "filters", "shifts")
     ]
-    assert [name for kind, name in CASES if kind == "wrapped, texts"] == ["deletion", "token-gradients"]
-    assert {name for kind, name in CASES if kind == "recipe, mixed"} == set(EXPLANATIONS) - {"attention"}
+    assert [name for kind, name in CASES if kind == "wrapped, texts"] == [
+        *("deletion", "token-gradients", "gradient-over-time", "gates")
+    ]
+    assert {name for kind, name in CASES if kind == "recipe, mixed"} == set(EXPLANATIONS) - OWN - SEQUENCES
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
@@ -205,7 +211,7 @@ def test_an_explanation_is_not_applicable_where_the_link_is_unknown(name: str) -
     assert finding.verdict == "info" and finding.title.startswith("not applicable")
 
 
-@pytest.mark.parametrize("name", sorted(set(EXPLANATIONS) - {"attention", "filters", "shifts"}))
+@pytest.mark.parametrize("name", sorted(set(EXPLANATIONS) - {"filters", "shifts"} - OWN - SEQUENCES))
 def test_an_explanation_out_of_time_says_so(name: str) -> None:
     """Not asked of those that take a moment, or look at a few rows whatever the time."""
     subject = by_hand() if name in BY_COLUMN else mixed_subject()

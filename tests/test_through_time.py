@@ -15,8 +15,11 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import netwright as nw
 from netwright.core.errors import UsageError
 from netwright.data.series import column_of_series
-from netwright.explain.through_time import gradient_paths
+from netwright.explain.entries import EXPLANATIONS
+from netwright.explain.through_time import gradient_paths, through_time
+from netwright.model import Subject
 from netwright.nn.recurrent import RecurrentVector
+from netwright.workflow.probing import ask, load_subject
 
 
 class Last(nn.Module):
@@ -118,3 +121,69 @@ def test_networks_without_a_way_back_and_packed_sequences_are_refused() -> None:
         nw.gradient_over_time(Packed(nn.GRU(2, 3, batch_first=True)), inputs())
     with pytest.raises(UsageError, match="give loss="):
         nw.gradient_over_time(Last(nn.GRU(2, 3, batch_first=True)), inputs(), [1, 2, 3])
+
+
+# Asked as an explanation.
+
+
+def waves(n: int = 60, cell: str = "gru", **options: Any) -> Subject:
+    """A recurrent network, trained for a moment on series of unequal lengths, which are its rows."""
+    rng = np.random.default_rng(0)
+    rows = [
+        np.sin(np.arange(length) / 3 + rng.uniform(0, 6)) + k % 2 for k, length in enumerate(rng.integers(6, 20, n))
+    ]
+    frame = pl.DataFrame([column_of_series(rows, "wave")])
+    options = {"width": 4, "cell": cell, **options}
+    net = nw.Classifier(template="recurrent", options=options, epochs=1, random_state=0)
+    y = [("low", "high")[k % 2] for k in range(n)]
+    return load_subject(net.fit(frame, y), frame, y)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_rows_end_together_and_padding_has_no_part_in_the_mean(directions: int) -> None:
+    subject = waves(directions=directions)
+    model, batch = subject.need("model"), subject.need("data").block("test").take(torch.arange(9))
+    assert batch.y is not None
+    y, lengths = batch.y, batch.x["wave:length"].tolist()
+    paths = gradient_paths(model, batch.x, loss=lambda outputs: model.loss.values(outputs, y).sum())
+    assert len(paths) == directions and len(set(lengths)) > 3
+    alone = []
+    for i in range(9):
+        one, at = {name: tensor[i : i + 1] for name, tensor in batch.x.items()}, y[i : i + 1]
+        alone.append(gradient_paths(model, one, loss=lambda out, at=at: model.loss.values(out, at).sum()))  # type: ignore[misc]
+    for k, path in enumerate(paths):
+        steps = [[row[k].norms[-back, 0] for row in alone if len(row[k].norms) >= back] for back in range(1, 20)]
+        wanted = [np.mean(norms) for norms in steps if norms][::-1]
+        np.testing.assert_allclose(path.means, wanted, rtol=1e-3, atol=1e-9)
+
+
+def test_the_command_line_s_explanation_is_the_gradient_of_the_models_own_loss_on_test_rows() -> None:
+    subject = waves(n=40)
+    found = ask(EXPLANATIONS["gradient-over-time"], "explain", subject, budget_seconds=60, seed=0)
+    model, test = subject.need("model"), subject.need("data").block("test")
+    assert test.y is not None
+    y = test.y
+    paths = gradient_paths(model, test.x, loss=lambda outputs: model.loss.values(outputs, y).sum())
+    assert [s.name for s in found.figures[0].series] == ["layer 1", "layer 1 backwards"]
+    for path, line in zip(paths, found.figures[0].series, strict=True):
+        np.testing.assert_allclose(np.array(line.y, dtype=float), path.means, rtol=1e-4)
+    assert "mean over 40 rows" in found.title and "end together" in found.figures[0].caption
+    short = through_time(subject, budget_seconds=0.0, seed=0)
+    assert "out of time after 8 of 40 rows" in short.title
+
+
+def test_a_network_that_is_not_recurrent_or_packs_its_rows_is_said_to_be_so() -> None:
+    class PackedNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = nn.GRU(2, 3, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            _, last = self.gru(pack_padded_sequence(x, torch.full((len(x),), 12), batch_first=True))
+            return last[0]  # type: ignore[no-any-return]
+
+    x, y = torch.randn(30, 12, 2), torch.arange(30) % 3
+    for net, words in ((nn.Sequential(nn.Flatten(), nn.Linear(24, 3)), "no recurrent layer"), (PackedNet(), "packed")):
+        subject = load_subject(net, x, y, loss="cross-entropy")
+        found = through_time(subject, budget_seconds=5, seed=0)
+        assert found.verdict == "info" and found.title.startswith("not applicable") and words in found.title

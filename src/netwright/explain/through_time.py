@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +19,16 @@ from torch import Tensor, nn
 from netwright.core.errors import UsageError
 from netwright.core.finding import Figure, Finding, Series, Table
 from netwright.data.encode import encode_target
-from netwright.model import Model
+from netwright.explain.columns import not_applicable, rows_for
+from netwright.explain.drawn import in_time
+from netwright.model import Model, Subject
+from netwright.nn.recurrent import Recurrent
 from netwright.nn.unrolled import recorded
 
 LOST = 1e-4
 """Of the gradient at the last step: where less than this reaches the first one, the network hardly learns from it."""
+LEAST_ROWS, MOST_LINES = 8, 6
+"""Rows that are followed whatever the time, and layers whose lines are drawn."""
 REFERENCE = "Hochreiter (1991); Bengio, Simard and Frasconi (1994); Pascanu, Mikolov and Bengio (2013)"
 
 
@@ -34,6 +42,7 @@ class Path:
         norms: of d loss / d h_t, (T, N), in the order in which the layer read.
         cell_norms: the same of d loss / d c_t of an LSTM, else None.
         radius: spectral radius of the recurrent weights of an Elman layer, else None.
+        lengths: (N,) steps of each row, where they are known; what the layer read behind them is padding.
     """
 
     name: str
@@ -41,18 +50,34 @@ class Path:
     norms: np.ndarray
     cell_norms: np.ndarray | None = None
     radius: float | None = None
+    lengths: np.ndarray | None = None
+
+    @property
+    def means(self) -> np.ndarray:
+        """(T,) the mean norm at each step over the rows that have it. Rows end together: the last step is each row's own last.
+
+        >>> Path("", "GRU", np.array([[4.0, 1.0], [2.0, 0.0]]), lengths=np.array([2, 1])).means.tolist()
+        [4.0, 1.5]
+        """
+        if self.lengths is None:
+            return np.asarray(self.norms.mean(1))
+        places = np.arange(len(self.norms))[:, None] - (len(self.norms) - self.lengths)
+        there = places >= 0
+        laid = np.where(there, np.take_along_axis(self.norms, places.clip(min=0), 0), 0.0)
+        some = there.any(1)
+        return np.asarray(laid[some].sum(1) / there[some].sum(1))
 
     @property
     def per_step(self) -> float:
         """Factor by which the mean norm changes with each step that it goes back; NaN where nothing is left."""
-        means = self.norms.mean(1)
+        means = self.means
         first, last = means[0], means[-1]
         return float((first / last) ** (1 / max(len(means) - 1, 1))) if first > 0 and last > 0 else math.nan
 
     @property
     def ratio(self) -> float:
         """The mean norm at the first step over that at the last."""
-        means = self.norms.mean(1)
+        means = self.means
         return float(means[0] / means[-1]) if means[-1] > 0 else math.nan
 
 
@@ -85,23 +110,90 @@ def gradient_over_time(
     >>> gradient_over_time(Last(), torch.randn(4, 50, 1)).verdict
     'warn'
     """
-    paths = gradient_paths(net, x, y, loss=loss)
+    return _finding(gradient_paths(net, x, y, loss=loss))
+
+
+def through_time(subject: Subject, *, budget_seconds: float, seed: int, rows: int = 128) -> Finding:
+    """`gradient_over_time` of a model's own loss, as the mean over some of its test rows.
+
+    Rows are laid so that they end together, and a mean counts the rows that have the step; padding has no part in it. Of a
+    direction that reads backwards the last step is the first of the row.
+
+    Args:
+        budget_seconds: decides how many rows are followed. rows: at most.
+
+    Source: Bengio, Simard and Frasconi (1994), "Learning long-term dependencies with gradient descent is difficult"; Pascanu, Mikolov
+    and Bengio (2013).
+    """
+    begin, model = time.monotonic(), subject.need("model")
+    if finding := not_applicable(model, "gradient-over-time", seed):
+        return finding
+    layers = [part for part in model.module.modules() if isinstance(part, nn.RNN | nn.GRU | nn.LSTM)]
+    if not layers:
+        return _none("the network has no recurrent layer; take the template recurrent", seed)
+    if any(layer.proj_size for layer in layers):
+        return _none("a recurrent layer projects its state (proj_size), which is not followed", seed)
+    batch = rows_for(subject, rows, seed, "gradient-over-time")
+
+    def followed(n: int) -> list[Path]:
+        assert batch.y is not None
+        y, x = batch.y[:n], {name: tensor[:n] for name, tensor in batch.x.items()}
+        return gradient_paths(model, x, loss=lambda outputs: model.loss.values(outputs, y).sum())
+
+    try:
+        paths, n = followed(LEAST_ROWS), len(batch)
+    except UsageError as error:
+        return _none(str(error), seed)
+    each = (time.monotonic() - begin) / LEAST_ROWS
+    n = int(np.clip((budget_seconds - (time.monotonic() - begin)) / each, min(LEAST_ROWS, n), n))
+    found = _finding(followed(n) if n > LEAST_ROWS else paths, names=told)
+    title = f"{found.title} (mean over {n} rows)" + in_time(n, len(batch), "rows")
+    return found.model_copy(update={"title": title, "seed": seed, "seconds": time.monotonic() - begin})
+
+
+def _none(why: str, seed: int) -> Finding:
+    title = f"not applicable: {why}"
+    return Finding(probe="gradient-over-time", family="explain", verdict="info", title=title, seed=seed)
+
+
+def told(names: Sequence[str]) -> list[str]:
+    """Names of recurrent layers as a reader wants them: number and direction, and the part of the network where there are several.
+
+    >>> told(["front.trunk.body.layers.0.0", "front.trunk.body.layers.0.1", "gru l0 backwards"])
+    ['layer 1', 'layer 1 backwards', 'gru l0 backwards']
+    """
+    found = [re.fullmatch(r"(.*?)\.?layers\.(\d+)\.([01])", name) for name in names]
+    several = len({match[1] for match in found if match}) > 1
+    return [
+        f"{match[1]} " * several + f"layer {int(match[2]) + 1}" + " backwards" * (match[3] == "1") if match else name
+        for name, match in zip(names, found, strict=True)
+    ]
+
+
+def _finding(paths: Sequence[Path], names: Callable[[Sequence[str]], Sequence[str]] = list) -> Finding:
+    """What the paths say."""
     worst = min(paths, key=lambda path: path.ratio if math.isfinite(path.ratio) else -1.0)
     lost = [path for path in paths if not path.ratio >= LOST]
     exploded = [path for path in paths if path.ratio > 1 / LOST]
-    named = {path.name or "the layer": path for path in paths}
+    called = names([path.name or "the layer" for path in paths])
+    named = dict(zip(called, paths, strict=True))
     measured = {f"first_over_last {name}": path.ratio for name, path in named.items()}
     todo = ""
     if lost:
-        todo = "Use gated cells (cell='lstm' or 'gru'), shorter sequences, or a larger bias of the forget gates."
+        plain = any(path.mode.startswith("RNN") for path in lost)
+        todo = "Use gated cells (cell='lstm' or 'gru'), or shorter sequences." if plain else ""
+        todo = (
+            todo
+            or "Use shorter sequences, a larger bias of the forget gates, or the mean over the steps (pool='mean')."
+        )
     elif exploded:
         todo = "Clip the gradient's norm (clip_norm in the settings of the training), or start with smaller recurrent weights."
     rows = tuple(
         (
             name,
             path.mode,
-            float(path.norms[0].mean()),
-            float(path.norms[-1].mean()),
+            float(path.means[0]),
+            float(path.means[-1]),
             path.ratio,
             path.per_step,
             path.radius,
@@ -113,15 +205,23 @@ def gradient_over_time(
         probe="gradient-over-time",
         family="explain",
         verdict="warn" if lost or exploded else "info",
-        title=f"of the gradient at the last of {len(worst.norms)} steps {worst.ratio:.2g} reaches the first",
+        title=f"of the gradient at the last of {len(worst.means)} steps {worst.ratio:.2g} reaches the first",
         measured=measured,
         expected=f"between {LOST:g} and {1 / LOST:g}",
         why="Where the gradient vanishes on its way back, what happened early cannot be learned; where it explodes, steps are wild.",
         todo=todo,
         tables=(Table(title="Gradient by layer", columns=columns, rows=rows),),
-        figures=(path_figure({name: path.norms.mean(1) for name, path in named.items()}),),
+        figures=(path_figure({name: named[name].means for name in called[:MOST_LINES]}, caption=_caption(paths)),),
         reference=REFERENCE,
     )
+
+
+def _caption(paths: Sequence[Path]) -> str:
+    """What has to be known to read the lines."""
+    ragged = any(path.lengths is not None and len(set(path.lengths.tolist())) > 1 for path in paths)
+    more = f"The first {MOST_LINES} of {len(paths)} layers are drawn." if len(paths) > MOST_LINES else ""
+    laid = "Rows end together: the last step is each row's own last, and a mean counts the rows that have the step."
+    return f"{laid * ragged} {more}".strip()
 
 
 def gradient_paths(
@@ -131,7 +231,12 @@ def gradient_paths(
     module = copy.deepcopy(net.module if isinstance(net, Model) else net).eval()
     if isinstance(net, Model) and not _are_tensors(x):
         x = net.encode(x)
-    with recorded(module) as records, torch.enable_grad(), torch.random.fork_rng(devices=[]):
+    with (
+        recorded(module) as records,
+        lengths_read(module) as lengths,
+        torch.enable_grad(),
+        torch.random.fork_rng(devices=[]),
+    ):
         if not records:
             raise UsageError(
                 "the network has no recurrent layer of torch (nn.RNN, nn.GRU, nn.LSTM); it has no way back in time"
@@ -156,8 +261,31 @@ def gradient_paths(
             cell_norms = norms[:, 1] if norms.shape[1] > 1 else None
             several = layer.num_layers > 1
             label = name + f" {suffix.split('_')[0]}" * several + " backwards" * suffix.endswith("_reverse")
-            paths.append(Path(label.strip(), layer.mode, norms[:, 0], cell_norms, radius))
+            known = next((n for body, n in lengths.items() if name.startswith(f"{body}.layers.".lstrip("."))), None)
+            paths.append(Path(label.strip(), layer.mode, norms[:, 0], cell_norms, radius, known))
     return paths
+
+
+@contextmanager
+def lengths_read(net: nn.Module) -> Iterator[dict[str, np.ndarray]]:
+    """Within it the lengths (N,) that the network's parts of kind `Recurrent` are called with are kept by the name of the part."""
+    kept: dict[str, np.ndarray] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            lengths = args[1] if len(args) > 1 else kwargs.get("lengths")
+            if lengths is not None:
+                kept[name] = lengths.detach().numpy()
+
+        return hook
+
+    parts = [(name, part) for name, part in net.named_modules() if isinstance(part, Recurrent)]
+    handles = [part.register_forward_pre_hook(keep(name), with_kwargs=True) for name, part in parts]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def path_figure(means: Mapping[str, np.ndarray], *, title: str = "Gradient over time", caption: str = "") -> Figure:
