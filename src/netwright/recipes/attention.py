@@ -1,4 +1,4 @@
-"""Templates with attention: a transformer encoder, and attention pooling, over texts, series, sets and the columns of tables."""
+"""Templates with attention, a transformer encoder and attention pooling, over texts, series, sets and columns; recipes with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from netwright.data.tokens import FeatureFront
 from netwright.nn.attention import Affinity
 from netwright.nn.text import MEDIUM
 from netwright.nn.transformer import AttentionTrunk, Norm, Pool, TransformerTrunk
+from netwright.recipes.recipe import Recipe
 from netwright.recipes.templates import Fronted, joined
+from netwright.train.settings import Training
 
 Level = Literal["words", "chars"]
 LONG = 128
@@ -168,3 +170,53 @@ def attention_pooling(
         return AttentionTrunk(n_in, width=width, depth=depth, dropout=dropout, norm=norm, affinity=affinity)
 
     return _network(spec, n_out or target.n_out, level=level, dim=width, noise=noise, dropout=dropout, trunk=trunk)
+
+
+def transformer_classifier(*, width: int = 64, depth: int = 2, epochs: int = 30) -> Recipe:
+    """Classes of texts, series, sets or rows of a table, by blocks of self-attention.
+
+    Source: Vaswani et al. (2017); on tables Gorishniy et al. (2021).
+
+    >>> transformer_classifier(depth=1).options
+    {'width': 64, 'depth': 1}
+    """
+    return _recipe("transformer-classifier", "transformer", "cross-entropy", width, depth, epochs)
+
+
+def transformer_regressor(*, width: int = 64, depth: int = 2, epochs: int = 40) -> Recipe:
+    """A number from a text, a series, a set or a row of a table, by blocks of self-attention.
+
+    Source: Vaswani et al. (2017); on tables Gorishniy et al. (2021).
+
+    >>> transformer_regressor().loss
+    'squared-error'
+    """
+    return _recipe("transformer-regressor", "transformer", "squared-error", width, depth, epochs)
+
+
+def set_attention_classifier(*, width: int = 64, depth: int = 1, epochs: int = 30) -> Recipe:
+    """Classes of sets, of which each element has its share in one vector by attention.
+
+    Source: Ilse, Tomczak and Welling (2018).
+
+    >>> set_attention_classifier().template
+    'attention-pooling'
+    """
+    return _recipe("set-attention-classifier", "attention-pooling", "cross-entropy", width, depth, epochs)
+
+
+def set_attention_regressor(*, width: int = 64, depth: int = 1, epochs: int = 40) -> Recipe:
+    """A number from a set, of which each element has its share in one vector by attention.
+
+    Source: Ilse, Tomczak and Welling (2018).
+
+    >>> set_attention_regressor().template
+    'attention-pooling'
+    """
+    return _recipe("set-attention-regressor", "attention-pooling", "squared-error", width, depth, epochs)
+
+
+def _recipe(name: str, template: str, loss: str, width: int, depth: int, epochs: int) -> Recipe:
+    options = {"width": width, "depth": depth}
+    training = Training(epochs=epochs, batch_size=32, learning_rate=2e-3)
+    return Recipe(name=name, template=template, options=options, loss=loss, training=training)

@@ -137,8 +137,41 @@ def gru_regressor(*, width: int = 64, depth: int = 1, epochs: int = 40) -> Recip
 
 
 def lstm_classifier(*, width: int = 64, depth: int = 1, epochs: int = 40) -> Recipe:
-    """The same with long short-term memory."""
+    """Classes of series, or of texts read word by word, with long short-term memory."""
     return _recipe("lstm-classifier", "cross-entropy", "lstm", width, depth, epochs)
+
+
+def lstm_regressor(*, width: int = 64, depth: int = 1, epochs: int = 40) -> Recipe:
+    """A number from a series or a text, with long short-term memory.
+
+    Source: Hochreiter and Schmidhuber (1997).
+
+    >>> lstm_regressor().options["cell"]
+    'lstm'
+    """
+    return _recipe("lstm-regressor", "squared-error", "lstm", width, depth, epochs)
+
+
+def elman_classifier(*, width: int = 64, depth: int = 1, epochs: int = 40) -> Recipe:
+    """Classes of short series, or of short texts read word by word, by a plain recurrent layer, which soon forgets.
+
+    Source: Elman (1990).
+
+    >>> elman_classifier().options["cell"]
+    'elman'
+    """
+    return _recipe("elman-classifier", "cross-entropy", "elman", width, depth, epochs)
+
+
+def elman_regressor(*, width: int = 64, depth: int = 1, epochs: int = 40) -> Recipe:
+    """A number from a short series or a short text, by a plain recurrent layer, which soon forgets.
+
+    Source: Elman (1990).
+
+    >>> elman_regressor().loss
+    'squared-error'
+    """
+    return _recipe("elman-regressor", "squared-error", "elman", width, depth, epochs)
 
 
 def _recipe(name: str, loss: str, cell: str, width: int, depth: int, epochs: int) -> Recipe:

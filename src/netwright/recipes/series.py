@@ -1,4 +1,4 @@
-"""Templates for series: convolutional networks, their vectors beside those of a table's other columns."""
+"""Templates for series, convolutional networks whose vectors stand beside those of a table's other columns; recipes of inception."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from torch import nn
 from netwright.core.spec import InputSpec, SeriesField, TargetSpec
 from netwright.data.sequences import SequenceVector, SeriesFront
 from netwright.nn.series import InceptionSeriesNet, ResidualSeriesNet
+from netwright.recipes.recipe import Recipe
 from netwright.recipes.templates import Fronted, joined, table_fronts
+from netwright.train.settings import Training
 
 
 def _fronted(
@@ -82,3 +84,31 @@ def series_inception(
         return InceptionSeriesNet(channels, n_steps, width=width, depth=depth, norm=norm, pool=pool, dropout=dropout)
 
     return _fronted(spec, target, n_out, noise, dropout, trunk)
+
+
+def inception_classifier(*, width: int = 16, depth: int = 6, epochs: int = 100) -> Recipe:
+    """Classes of series by inception modules, whose windows are of three sizes.
+
+    Source: Ismail Fawaz et al. (2020), one network of the five whose answers they average (`members`).
+
+    >>> inception_classifier(depth=3).options
+    {'width': 16, 'depth': 3}
+    """
+    return _recipe("inception-classifier", "cross-entropy", width, depth, epochs)
+
+
+def inception_regressor(*, width: int = 16, depth: int = 6, epochs: int = 100) -> Recipe:
+    """A number from a series by inception modules, whose windows are of three sizes.
+
+    Source: Ismail Fawaz et al. (2020), one network of the five whose answers they average (`members`).
+
+    >>> inception_regressor().template
+    'series-inception'
+    """
+    return _recipe("inception-regressor", "squared-error", width, depth, epochs)
+
+
+def _recipe(name: str, loss: str, width: int, depth: int, epochs: int) -> Recipe:
+    options = {"width": width, "depth": depth}
+    training = Training(epochs=epochs, batch_size=64, learning_rate=3e-3)
+    return Recipe(name=name, template="series-inception", options=options, loss=loss, training=training)

@@ -81,14 +81,36 @@ def _headed(
 
 def tree_classifier(*, width: int = 64, epochs: int = 40) -> Recipe:
     """Classes of trees."""
-    return _recipe("tree-classifier", "cross-entropy", width, epochs)
+    return _recipe("tree-classifier", "tree-lstm", "cross-entropy", width, epochs)
 
 
 def tree_regressor(*, width: int = 64, epochs: int = 40) -> Recipe:
     """A number from a tree."""
-    return _recipe("tree-regressor", "squared-error", width, epochs)
+    return _recipe("tree-regressor", "tree-lstm", "squared-error", width, epochs)
 
 
-def _recipe(name: str, loss: str, width: int, epochs: int) -> Recipe:
+def tree_esn_classifier(*, width: int = 256, epochs: int = 40) -> Recipe:
+    """Classes of trees by a fixed random recursion over their nodes, of which the read-out alone is trained.
+
+    Source: Gallicchio and Micheli (2013).
+
+    >>> tree_esn_classifier().template
+    'tree-esn'
+    """
+    return _recipe("tree-esn-classifier", "tree-esn", "cross-entropy", width, epochs)
+
+
+def tree_esn_regressor(*, width: int = 256, epochs: int = 40) -> Recipe:
+    """A number from a tree by a fixed random recursion over its nodes, of which the read-out alone is trained.
+
+    Source: Gallicchio and Micheli (2013).
+
+    >>> tree_esn_regressor(width=64).options
+    {'width': 64}
+    """
+    return _recipe("tree-esn-regressor", "tree-esn", "squared-error", width, epochs)
+
+
+def _recipe(name: str, template: str, loss: str, width: int, epochs: int) -> Recipe:
     training = Training(epochs=epochs, batch_size=32, learning_rate=3e-3)
-    return Recipe(name=name, template="tree-lstm", options={"width": width}, loss=loss, training=training)
+    return Recipe(name=name, template=template, options={"width": width}, loss=loss, training=training)
