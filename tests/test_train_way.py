@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -32,7 +33,12 @@ def conv() -> nn.Module:
 
 
 def chosen(
-    monkeypatch: pytest.MonkeyPatch, took: dict[tuple[int, str, bool], float], make: Any, steps: int = 10
+    monkeypatch: pytest.MonkeyPatch,
+    took: dict[tuple[int, str, bool], float],
+    make: Any,
+    steps: int = 10,
+    seconds: float = math.inf,
+    fixed: Any = None,
 ) -> Way:
     """The choice where steps take what is told, in milliseconds; all else takes a second."""
 
@@ -43,7 +49,7 @@ def chosen(
     monkeypatch.setattr(module, "_timed", timed)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(module, "native_bfloat16", lambda: True)
-    return choose_way(make, OBJECTIVE, CrossEntropy(), rows(), rows(30, seed=1), SETTINGS, steps)
+    return choose_way(make, OBJECTIVE, CrossEntropy(), rows(), rows(30, seed=1), SETTINGS, steps, seconds, fixed)
 
 
 @pytest.mark.parametrize(("two", "threads"), [(9.0, 1), (7.0, 2)])
@@ -94,6 +100,52 @@ def test_compiling_is_not_tried_where_it_cannot_pay(
 def test_many_small_steps_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     way = chosen(monkeypatch, {(1, "float32", False): 0.5}, lambda: small_net(dropout=0.0), 1_000_000)
     assert way.compiled and "compiled: 500 s of steps are ahead" in way.reason and way.settings(SETTINGS).compiled
+
+
+# --- what choosing itself may take ------------------------------------------------------------------------------------
+
+
+class Slow(OnX):
+    """A network whose steps take ten milliseconds, whatever the way."""
+
+    def forward(self, x: Any) -> torch.Tensor:
+        time.sleep(0.01)
+        answer: torch.Tensor = super().forward(x)
+        return answer
+
+
+def choose(make: Any, seconds: float, **fixed: Any) -> Way:
+    return choose_way(make, OBJECTIVE, CrossEntropy(), rows(), rows(30, seed=1), SETTINGS, 10**6, seconds, fixed=fixed)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 3.0])
+def test_choosing_takes_a_tenth_of_the_time_there_is(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    began = time.perf_counter()
+    way = choose(lambda: Slow(nn.Linear(4, 3)), seconds)
+    assert time.perf_counter() - began < 0.15 * seconds + 0.05  # all of it would take half a second
+    assert 0.01 <= way.step_seconds < 0.03 and ("no time to try 1 more" in way.reason) == (seconds < 2)
+
+
+def test_bfloat16_is_not_taken_where_there_is_no_time_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        module, "_agrees", lambda *given: pytest.fail("180 steps of 10 ms are more than a tenth of 10 s")
+    )
+    way = chosen(monkeypatch, {(1, "float32", True): 10.0, (1, "bfloat16", True): 5.0}, conv, seconds=10.0)
+    assert (way.precision, way.channels_last) == ("float32", True) and "no time to compare" in way.reason
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"threads": 2}, {"precision": "bfloat16"}, {"channels_last": True}, {"compiled": True}, {"compiled": False}],
+)
+def test_what_was_asked_for_is_not_chosen(monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]) -> None:
+    monkeypatch.setattr(module, "_agrees", lambda *given: pytest.fail("it was asked for"))
+    fast = {(1, "float32", False): 0.5}
+    way = chosen(monkeypatch, fast, small_net, 10**6, fixed=asked)
+    assert {name: getattr(way, name) for name in asked} == asked
+    if "compiled" in asked:
+        assert way.reason.endswith("compiled, as asked for")
 
 
 def test_times_are_those_of_steps_and_leave_the_settings_alone() -> None:

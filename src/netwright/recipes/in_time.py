@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from typing import Any
+
 from netwright.data.data import Data
 from netwright.recipes.recipe import Recipe, Template
 from netwright.train.way import Way, choose_way
@@ -21,12 +25,20 @@ def paced(recipe: Recipe, epochs: int, steps_per_epoch: int) -> Recipe:
     return recipe.with_training(epochs=epochs, warmup=min(50, total // 10), average=average)
 
 
-def in_time(recipe: Recipe, data: Data, seconds: float, template: Template | None = None) -> tuple[Recipe, Way]:
-    """The recipe with no more passes than fit into `seconds`, and the fastest way to compute them.
+def in_time(
+    recipe: Recipe,
+    data: Data,
+    seconds: float,
+    template: Template | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> tuple[Recipe, Way]:
+    """The recipe with no more passes than fit into `seconds`, what choosing takes among them, and the fastest way to compute them.
 
     Args:
         recipe: its epochs are the most. data: its training and validation rows. template: the user's function where it is custom.
+        fixed: fields of the `Way` that are not to be chosen, with their values.
     """
+    began = time.monotonic()
     source, valid, loss = data.block("train"), data.block("valid"), recipe.make_loss(data.target)
     steps = max(1, len(source) // min(recipe.training.batch_size, len(source)))
     way = choose_way(
@@ -38,8 +50,10 @@ def in_time(recipe: Recipe, data: Data, seconds: float, template: Template | Non
         recipe.training,
         steps=recipe.training.epochs * steps,
         seconds=seconds,
+        fixed=fixed,
     )
+    left = seconds - (time.monotonic() - began)
     epoch = way.step_seconds * steps * (1 + EVALUATION * len(valid) / max(len(source), 1))
-    epochs = min(recipe.training.epochs, max(1, int(MARGIN * seconds / epoch)))
+    epochs = min(recipe.training.epochs, max(1, int(MARGIN * left / epoch)))
     paced_recipe = paced(recipe, epochs, steps) if epochs < recipe.training.epochs else recipe
     return paced_recipe.model_copy(update={"training": way.settings(paced_recipe.training)}), way

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
@@ -37,6 +37,10 @@ OVERHEAD = 6e-4
 """Seconds of a step that is mostly overhead; of a longer one a compiler saves little, and takes minutes for it."""
 AGREEING = 60
 """Steps after which the validation losses of both precisions are compared."""
+SHARE = 0.1
+"""Of the time there is: to time ways, and as much again to compare both precisions."""
+CHOSEN = ("precision", "channels_last", "compiled")
+"""Settings of a training that a way decides."""
 
 
 class Way(Frozen):
@@ -57,8 +61,7 @@ class Way(Frozen):
 
     def settings(self, settings: Training) -> Training:
         """The settings of a training that goes this way."""
-        mine = {"precision": self.precision, "channels_last": self.channels_last, "compiled": self.compiled}
-        return settings.model_copy(update=mine)
+        return settings.model_copy(update={name: getattr(self, name) for name in CHOSEN})
 
 
 def choose_way(
@@ -70,46 +73,86 @@ def choose_way(
     settings: Training,
     steps: int,
     seconds: float = math.inf,
+    fixed: Mapping[str, Any] | None = None,
 ) -> Way:
     """The fastest way to do `steps` steps, or as many of them as fit into `seconds`.
 
     A way must gain: more threads and bfloat16 a quarter, since threads wait for each other on a busy machine, and the layout
     a tenth; bfloat16 also must not lose more on validation rows than another seed does; steps are compiled where many
-    are ahead and each is mostly overhead.
+    are ahead and each is mostly overhead. Where there is little time, fewer ways are timed, and for fewer steps.
 
     Args:
         make: gives a fresh network, each time the same. loss: prices outputs for validation rows. steps: that are ahead.
+        fixed: fields of the `Way` that are not to be chosen, with their values.
     """
+    fixed = dict(fixed or {})
     if device_named(settings.device).type != "cpu":
-        return _on_device(make, objective, source, settings)
+        return _on_device(make, objective, source, settings, fixed)
     net = make()
     is_conv = any(isinstance(layer, nn.Conv2d) for layer in net.modules())
-    ways = [
-        Way(threads=threads, precision=precision, channels_last=last)
-        for threads, precision, last in product(
-            sorted({1, torch.get_num_threads()}),
-            ("float32", "bfloat16") if is_conv and native_bfloat16() else ("float32",),
-            (False, True) if is_conv and not _is_channels_last(net) else (False,),
-        )
-    ]
-    rounds = [[_timed(way, make, objective, source, settings) for way in ways] for _ in range(ROUNDS)]
-    timed = [min(same, key=lambda way: way.step_seconds) for same in zip(*rounds, strict=True)]
-    best = min(timed, key=_handicapped)
-    if best.precision == "bfloat16" and not _agrees(best, make, objective, loss, source, valid, settings):
-        best = min((way for way in timed if way.precision == "float32"), key=_handicapped)
+    possible = {
+        "threads": sorted({1, torch.get_num_threads()}),
+        "precision": ("float32", "bfloat16") if is_conv and native_bfloat16() else ("float32",),
+        "channels_last": (False, True) if is_conv and not _is_channels_last(net) else (False,),
+    }
+    choices = [(fixed[name],) if name in fixed else values for name, values in possible.items()]
+    ways = [Way(threads=n, precision=precision, channels_last=last) for n, precision, last in product(*choices)]
+    timed, skipped = _timed_in(SHARE * seconds, ways, make, objective, source, settings)
+    best, why_not = min(timed, key=_handicapped), ""
+    if best.precision == "bfloat16" and "precision" not in fixed:
+        plain = [way for way in timed if way.precision == "float32"]
+        if 3 * AGREEING * max(way.step_seconds for way in (best, *plain)) > SHARE * seconds:
+            why_not = "; not in bfloat16: there is no time to compare both"
+        elif not _agrees(best, make, objective, loss, source, valid, settings):
+            why_not = "; not in bfloat16: it spoils the validation loss"
+        best = min(plain, key=_handicapped) if why_not else best
     slowest = max(timed, key=lambda way: way.step_seconds)
     reason = f"{_words(best)}: {_ms(best.step_seconds)} a step"
     if slowest is not best:
         reason += f", where {_words(slowest)} would take {_ms(slowest.step_seconds)}"
+    reason += why_not + (f"; no time to try {skipped} more" if skipped else "")
     steps = min(steps, int(min(seconds / best.step_seconds, 1e12)))
-    compiled, why = _compiled(best, net, settings, steps)
+    if "compiled" in fixed:
+        compiled = best.model_copy(update={"compiled": fixed["compiled"]})
+        why = "compiled, as asked for" if fixed["compiled"] else "not compiled, as asked for"
+    else:
+        compiled, why = _compiled(best, net, settings, steps)
     return compiled.model_copy(update={"reason": f"{reason}; {why}"})
 
 
-def _on_device(make: Callable[[], nn.Module], objective: Objective, source: Source, settings: Training) -> Way:
+def _timed_in(
+    seconds: float,
+    ways: Sequence[Way],
+    make: Callable[[], nn.Module],
+    objective: Objective,
+    source: Source,
+    settings: Training,
+) -> tuple[list[Way], int]:
+    """The ways with the least of their times, and how many there was no time for; the first is always timed."""
+    deadline, longest = time.perf_counter() + seconds, 0.0
+    timed: dict[int, Way] = {}
+    turns = [k for _ in range(ROUNDS) for k in range(len(ways))]
+    for n, k in enumerate(turns):
+        began = time.perf_counter()
+        if timed and began + longest > deadline:
+            break
+        one = _timed(ways[k], make, objective, source, settings, (deadline - began) / (len(turns) - n))
+        longest = max(longest, time.perf_counter() - began)
+        timed[k] = min(one, timed.get(k, one), key=lambda way: way.step_seconds)
+    return list(timed.values()), len(ways) - len(timed)
+
+
+def _on_device(
+    make: Callable[[], nn.Module], objective: Objective, source: Source, settings: Training, fixed: Mapping[str, Any]
+) -> Way:
     """The settings as they are: an accelerator is faster than any way of the processor, or it would not be asked for."""
-    way = Way(threads=torch.get_num_threads(), precision=settings.precision, channels_last=settings.channels_last)
-    timed = _timed(way, make, objective, source, settings)
+    asked = {
+        "threads": torch.get_num_threads(),
+        "precision": settings.precision,
+        "channels_last": settings.channels_last,
+    }
+    way = Way(**{**asked, **fixed})
+    timed = _timed(way, make, objective, source, settings, math.inf)
     return timed.model_copy(update={"reason": f"on {settings.device}: {_ms(timed.step_seconds)} a step"})
 
 
@@ -134,9 +177,11 @@ def _words(way: Way) -> str:
     return threads + " in bfloat16" * (way.precision == "bfloat16") + ", channels last" * way.channels_last
 
 
-def _timed(way: Way, make: Callable[[], nn.Module], objective: Objective, source: Source, settings: Training) -> Way:
+def _timed(
+    way: Way, make: Callable[[], nn.Module], objective: Objective, source: Source, settings: Training, seconds: float
+) -> Way:
     with threads(way.threads):
-        times, _ = step_times(make(), objective, source, way.settings(settings), steps=STEPS)
+        times, _ = step_times(make(), objective, source, way.settings(settings), steps=STEPS, seconds=seconds)
     return way.model_copy(update={"step_seconds": float(np.median(times[2:]))})
 
 
