@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from sklearn.utils import check_random_state
 from torch import nn
 
-from netwright.core.errors import UsageError
+from netwright.core.errors import TrainingError, UsageError
 from netwright.core.spec import InputSpec, TargetSpec
+from netwright.estimators import base
 from netwright.estimators.classifier import Classifier
 from netwright.estimators.regressor import Regressor
 from netwright.model import Model
@@ -107,7 +109,99 @@ def test_what_cannot_be_stacked_is_trained_in_turn_and_says_why(capsys: pytest.C
 
     net = Classifier(template=template, members=2, epochs=2, random_state=0, verbose=1).fit(X, Y)
     assert "trained in turn: convolutions are faster in turn" in capsys.readouterr().out
-    assert isinstance(net.model_.module, Ensemble)
+    assert isinstance(net.model_.module, Ensemble) and "convolutions are faster in turn" in net.in_turn_
+
+
+def test_how_it_was_computed_can_be_read_after_fitting(capsys: pytest.CaptureFixture[str]) -> None:
+    net = Classifier(members=2, **SMALL).fit(X, Y)
+    assert net.in_turn_ == "" and "not measured" in net.way_.reason and capsys.readouterr().out == ""
+    timed = {**SMALL, "epochs": None, "minutes": 0.02}
+    net = Classifier(members=2, verbose=1, **timed).fit(X, Y)
+    assert "a step" in net.way_.reason and net.way_.reason in capsys.readouterr().out
+
+
+# --- trainings that diverge -------------------------------------------------------------------------------------------
+
+EXPLODING: dict[str, Any] = {
+    **SMALL,
+    "learning_rate": 1e30,
+    "training": {"optimizer": "plain-sgd", "clip_norm": None},
+}
+FATAL = {"learning_rate": 1e30}
+
+
+@pytest.mark.parametrize("several", [{"members": 2}, {"folds": 2}, {"restarts": 2}])
+def test_where_all_networks_diverge_nothing_is_fitted(several: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match=r"became (nan|inf).*lower the learning rate"):
+        Classifier(**several, **EXPLODING).fit(X, Y)
+
+
+def test_a_start_that_diverges_is_left_out_with_a_warning() -> None:
+    plain = {**SMALL, "training": {"optimizer": "plain-sgd", "clip_norm": None}}
+    with pytest.warns(ConvergenceWarning, match="network 1 of 2 is left out: the .* became"):
+        net = Classifier(restarts=[FATAL, {}], **plain).fit(X, Y)
+    assert np.isfinite(net.predict_proba(X)).all() and np.isinf(net.member_scores_[0, 0])
+
+
+@pytest.mark.parametrize(("folds", "bad"), [(0, (1,)), (2, (1,)), (2, (0, 1))])
+def test_members_that_diverge_are_left_out_of_the_mean_and_of_their_fold(
+    monkeypatch: pytest.MonkeyPatch, folds: int, bad: tuple[int, ...]
+) -> None:
+    inner = base.fit_all
+
+    def fit_all(recipes: Any, *rest: Any, **named: Any) -> Any:
+        some = [r.with_training(**FATAL) if k in bad else r for k, r in enumerate(recipes)]
+        return inner(some, *rest, **named)
+
+    monkeypatch.setattr(base, "fit_all", fit_all)
+    net = Classifier(members=2, folds=folds or None, **{**EXPLODING, "learning_rate": 0.01})
+    if len(bad) == 2:
+        with pytest.raises(TrainingError, match="no network of fold 1"):
+            net.fit(X, Y)
+        return
+    with pytest.warns(ConvergenceWarning, match=f"network 2 of {2 * max(folds, 1)} is left out"):
+        net.fit(X, Y)
+    assert np.isfinite(net.predict_proba(X)).all() and np.isfinite(net.model_.temperature)
+    assert len(net.model_.module.members if folds else [net.model_.module]) == (3 if folds else 1)
+
+
+def test_each_fold_stops_at_the_error_on_the_rows_that_it_learns_from() -> None:
+    net = Classifier(folds=3, training={"stop_error": 0.2}, **{**SMALL, "epochs": 60, "learning_rate": 0.02}).fit(X, Y)
+    assert net.history_[-1]["train_error"] <= 0.2 < min([r["train_error"] for r in net.history_[:-1]], default=1.0)
+    learned = net._folds((Y == "up").astype(int), int(check_random_state(0).randint(2**31 - 1)))[0][0]
+    errors = np.array([row["train_error"] for row in net.history_]) * len(learned)
+    np.testing.assert_allclose(errors, errors.round(), atol=1e-6)
+
+
+def test_folds_in_turn_stop_at_their_own_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def template(spec: InputSpec, target: TargetSpec) -> nn.Module:
+        return nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 8, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+
+    slow = {"epochs": 40, "learning_rate": 0.02, "random_state": 0, "batch_size": 32}
+    net = Classifier(folds=2, template=template, training={"stop_error": 0.25}, **slow).fit(X, Y)
+    assert net.in_turn_ and net.history_[-1]["train_error"] <= 0.25 and net.n_iter_ < 40
+
+
+# --- what was asked for -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [{"compiled": True, "precision": "bfloat16"}, {"precision": "float32"}])
+def test_a_way_that_was_asked_for_is_gone(asked: dict[str, Any]) -> None:
+    net = Classifier(minutes=0.03, training=asked, **{**SMALL, "epochs": None, "batch_size": 256}).fit(X, Y)
+    recipe = net.model_.recipe
+    assert recipe is not None
+    assert {name: getattr(recipe.training, name) for name in asked} == asked
+    assert {name: getattr(net.way_, name) for name in asked} == asked
+
+
+def test_starts_may_have_their_own_training() -> None:
+    net = Classifier(restarts=[{"learning_rate": 1e-5}, {"learning_rate": 0.05, "width": 16}], **SMALL).fit(X, Y)
+    recipe = net.model_.recipe
+    assert recipe is not None
+    assert recipe.training.learning_rate == 0.05 and recipe.options["width"] == 16
+    assert net.member_scores_[0, 1] < net.member_scores_[0, 0] and net.in_turn_ == ""
+    net = Classifier(restarts=[{"epochs": 1}, {"epochs": 4}], **SMALL).fit(X, Y)
+    assert "differ in more than rates and decays" in net.in_turn_ and net.n_iter_ in (1, 4)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +212,18 @@ def test_what_cannot_be_stacked_is_trained_in_turn_and_says_why(capsys: pytest.C
         ({"restarts": []}, "restarts is empty"),
         ({"restarts": 2, "members": 2}, "goes with neither"),
         ({"folds": 33, "members": 2}, "more than 64 networks"),
+        ({"members": 2.5}, "members is 2.5; expected a whole number from 1 to 64"),
+        ({"members": True}, "members is True"),
+        ({"members": None}, "members is None"),
+        ({"folds": "a"}, "folds is 'a'; expected a whole number from 2 to 64, or None"),
+        ({"folds": True}, "folds is True"),
+        ({"restarts": True}, "restarts is True"),
+        ({"restarts": 2.0}, "restarts is 2.0"),
+        ({"restarts": "ab"}, "restarts is 'ab'"),
+        ({"restarts": [1, 2]}, "restarts holds 1; expected a mapping"),
+        ({"restarts": [{"width": 8}] * 65}, "restarts lists 65 starts; expected 1 to 64"),
+        ({"restarts": [{"widht": 8}]}, "'widht'; did you mean 'width'"),
+        ({"restarts": [{"learning_rate": -1.0}]}, "learning_rate"),
     ],
 )
 def test_numbers_of_networks_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:

@@ -13,13 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 import torch
+from pydantic import ValidationError
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from netwright.core.errors import UsageError, unknown
+from netwright.core.errors import TrainingError, UsageError, unknown
 from netwright.core.seed import numpy_generator
 from netwright.core.spec import ColumnKind, InputSpec, TargetSpec
 from netwright.data.alone import Alone
@@ -31,18 +32,17 @@ from netwright.data.given import Given, What, rows_again, rows_given
 from netwright.data.infer import infer_kinds
 from netwright.data.kinds import KINDS
 from netwright.losses.metrics import check_metric, greater_is_better
-from netwright.model import Model, ensemble_of, fit_all
+from netwright.model import MOST_NETWORKS, Model, check_count, ensemble_of, fit_all
 from netwright.recipes.by_rule import by_rule
 from netwright.recipes.in_time import in_time
-from netwright.recipes.recipe import Option, Template, member_seed
+from netwright.recipes.recipe import Option, Recipe, Template, member_seed
 from netwright.train.diverge import returns_of
 from netwright.train.hooks import Clock, Quiet, Report
 from netwright.train.members import Trained
+from netwright.train.settings import Training
 from netwright.train.state import Row
-from netwright.train.way import threads
+from netwright.train.way import CHOSEN, Way, threads
 
-MOST_NETWORKS = 64
-"""Of one fit."""
 MIN_VALID = 16
 """With fewer validation rows than this the choice of an epoch would be noise: training rows are used instead."""
 _TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "patience", "device")
@@ -67,7 +67,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         patience: int | None = None,
         metric: str | None = None,
         members: int = 1,
-        restarts: int | Sequence[Mapping[str, Option]] = 1,
+        restarts: int | Sequence[Mapping[str, Any]] = 1,
         folds: int | None = None,
         random_state: Any = None,
         minutes: float | None = None,
@@ -101,6 +101,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     model_: Model
     member_scores_: np.ndarray
+    way_: Way
+    in_turn_: str
     history_: list[Row]
     n_iter_: int
     validated_on_: Literal["validation rows", "training rows"]
@@ -180,28 +182,22 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         data = Data(None, spec, target, parts, _blocks=blocks)  # type: ignore[arg-type]
         hooks: list[Quiet] = [] if deadline is None else [Clock(deadline)]
         hooks += [Report(self._print)] if self.verbose else []
-        named = {name: getattr(self, name) for name in _TRAINING if getattr(self, name) is not None}
-        recipe = by_rule(
-            spec,
-            target,
-            len(train),
-            template=self.template,
-            options=self.options,
-            dropout=self.dropout,
-            asked={**(self.training or {}), **named},
-        )
+        recipes = self._recipes(spec, target, len(train))
+        starts = self.members * len(recipes)
+        recipes *= self.members * max(len(folds), 1)
         metric = check_metric(self.metric, target)
-        topologies = [{}] * self.restarts if isinstance(self.restarts, int) else list(self.restarts)
-        recipes = [recipe.with_options(**options) for options in topologies] * self.members * max(len(folds), 1)
-        starts = self.members * len(topologies)
         custom = self.template if callable(self.template) else None
         with ExitStack() as within:
             if deadline is not None and self.epochs is None:
                 left = (deadline - time.monotonic()) / len(recipes)
-                planned, way = in_time(recipes[0], data, left, custom)
-                settings = planned.training
-                recipes = [r.model_copy(update={"training": settings}) for r in recipes]
-                within.enter_context(threads(way.threads))
+                asked = {name: value for name, value in (self.training or {}).items() if name in CHOSEN}
+                planned, self.way_ = in_time(recipes[0], data, left, custom, asked)
+                recipes = [_alike(r, recipes[0], planned) for r in recipes]
+                within.enter_context(threads(self.way_.threads))
+                if self.verbose:
+                    print(f"the way: {self.way_.reason}")
+            else:
+                self.way_ = _as_set(recipes[0])
             trained, why = fit_all(
                 recipes,
                 data,
@@ -211,20 +207,52 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 hooks=lambda k: hooks,
                 template=custom,
             )
-        if self.verbose and len(recipes) > 1 and why:
+        self.in_turn_ = why if len(recipes) > 1 else ""
+        if self.verbose and self.in_turn_:
             print(f"{len(recipes)} networks were trained in turn: {why}")
         return self._kept(trained, metric, blocks["valid"], folds)
 
+    def _recipes(self, spec: InputSpec, target: TargetSpec, n_train: int) -> list[Recipe]:
+        """The recipe of each start."""
+        named = {name: getattr(self, name) for name in _TRAINING if getattr(self, name) is not None}
+
+        def recipe(options: Mapping[str, Option], training: Mapping[str, Any]) -> Recipe:
+            return by_rule(
+                spec,
+                target,
+                n_train,
+                template=self.template,
+                options={**(self.options or {}), **options},
+                dropout=self.dropout,
+                asked={**(self.training or {}), **named, **training},
+            )
+
+        first = recipe({}, {})
+        if isinstance(self.restarts, int):
+            return [first] * self.restarts
+        known, recipes = [*first.defaults, *Training.model_fields], []
+        for start in self.restarts:
+            for name in start:
+                if name not in known:
+                    raise UsageError(unknown("option of the template or setting of the training called", name, known))
+            options = {name: value for name, value in start.items() if name in first.defaults}
+            try:
+                recipes.append(recipe(options, {k: v for k, v in start.items() if k not in options}))
+            except ValidationError as error:
+                wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+                raise UsageError(f"restarts holds {dict(start)}, which cannot be trained: {wrong}") from None
+        return recipes
+
     def _folds(self, strata: np.ndarray, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The rows that each fold learns from and is judged on; none without cross-validation."""
-        several = not isinstance(self.restarts, int) or self.restarts != 1
-        if not isinstance(self.restarts, int) and not self.restarts:
-            raise UsageError("restarts is empty; expected a number, or a mapping of options for each start")
-        for name, least in (("members", 1), ("restarts", 1), ("folds", 2)):
-            value = getattr(self, name)
-            if isinstance(value, int) and not least <= value <= MOST_NETWORKS:
-                raise UsageError(f"{name} is {value}; expected {least} to {MOST_NETWORKS}")
-        if several and (self.members > 1 or self.folds):
+        check_count("members", self.members)
+        if self.folds is not None:
+            check_count("folds", self.folds, least=2, or_else=", or None")
+        if isinstance(self.restarts, Sequence) and not isinstance(self.restarts, str):
+            _check_starts(self.restarts)
+        else:
+            check_count("restarts", self.restarts, or_else=", or a list with a mapping for each start")
+        if self.restarts != 1 and (self.members > 1 or self.folds):
             raise UsageError("restarts keeps the best of several starts; it goes with neither members nor folds")
         if self.members * (self.folds or 1) > MOST_NETWORKS:
             raise UsageError(f"{self.members} members in {self.folds} folds are more than {MOST_NETWORKS} networks")
@@ -245,10 +273,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         sign = -1.0 if greater_is_better(metric) else 1.0
         prices = [one.best[0] if one.best else math.inf for _, one in trained]
         self.member_scores_ = sign * np.array(prices).reshape(max(len(folds), 1), -1)
-        first = int(np.argmin(prices))
-        ended = [model for (model, _), price in zip(trained, prices, strict=True) if math.isfinite(price)]
-        is_mean = self.restarts == 1 and len(ended) > 1
-        self.model_ = ensemble_of(ended) if is_mean else trained[first][0]
+        of_fold = len(trained) // max(len(folds), 1)
+        parts = [range(k, k + of_fold) for k in range(0, len(trained), of_fold)]
+        usable = [[k for k in part if not _is_lost(*trained[k], valid)] for part in parts]
+        for number, part in enumerate(usable, 1):
+            if not part:
+                raise TrainingError(_nothing_left(trained[parts[number - 1][0]][1], number if folds else 0, metric))
+        good = [[k for k in part if math.isfinite(prices[k])] or part[:1] for part in usable]
+        for k in sorted(set(range(len(trained))) - {k for part in good for k in part}):
+            why = trained[k][1].stop or f"no epoch ended with a finite {metric}"
+            warnings.warn(f"network {k + 1} of {len(trained)} is left out: {why}", ConvergenceWarning, stacklevel=4)
+        first = min((k for part in good for k in part), key=lambda k: prices[k])
+        mean = [trained[k][0] for part in good for k in part] if self.restarts == 1 else [trained[first][0]]
+        self.model_ = ensemble_of(mean)
         self.history_, self.n_iter_ = self.model_.history.rows, len(self.model_.history.rows)
         state, stop = trained[first][1].state, trained[first][1].stop
         if "stopped_by_clock" in state.values:
@@ -260,10 +297,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if not folds:
             return Held(self.model_.outputs(valid.x), valid)
         outputs = torch.empty(0)
-        of_fold = len(trained) // len(folds)
-        for k, (_, held) in enumerate(folds):  # each row is answered by the networks that have not seen it
-            model = ensemble_of([m for m, _ in trained[k * of_fold : (k + 1) * of_fold]])
-            some = model.outputs(valid.take(held).x)
+        for part, (_, held) in zip(good, folds, strict=True):  # each row is answered by networks that have not seen it
+            some = ensemble_of([trained[k][0] for k in part]).outputs(valid.take(held).x)
             outputs = some.new_empty(len(valid), *some.shape[1:]) if not len(outputs) else outputs
             outputs[held] = some
         return Held(outputs, valid)
@@ -276,6 +311,53 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         frame = rows_again(self, x, self.model_.spec, self._what, self._columns)
         return self.model_.predict_encoded(self.model_.encode(frame))
+
+
+def _check_starts(starts: Sequence[Any]) -> None:
+    """Refuse what is no list of mappings, one for each start."""
+    if not starts:
+        raise UsageError("restarts is empty; expected a number, or a mapping of options for each start")
+    if len(starts) > MOST_NETWORKS:
+        raise UsageError(f"restarts lists {len(starts)} starts; expected 1 to {MOST_NETWORKS}")
+    for start in starts:
+        if not isinstance(start, Mapping):
+            raise UsageError(
+                f"restarts holds {start!r:.60}; expected a mapping of options for each start, such as {{'width': 16}}"
+            )
+
+
+def _alike(recipe: Recipe, first: Recipe, planned: Recipe) -> Recipe:
+    """A recipe with what was planned for the first one, but for settings of its training that are its own."""
+    shared = {
+        name: getattr(planned.training, name)
+        for name in Training.model_fields
+        if getattr(recipe.training, name) == getattr(first.training, name)
+    }
+    return recipe.with_training(**shared)
+
+
+def _as_set(recipe: Recipe) -> Way:
+    """The way of a training for which nothing was measured."""
+    own = {name: getattr(recipe.training, name) for name in CHOSEN}
+    n = torch.get_num_threads()
+    threads = "one thread" if n == 1 else f"{n} threads"
+    return Way(threads=n, reason=f"{threads} in {recipe.training.precision}, not measured", **own)
+
+
+def _is_lost(model: Model, one: Trained, valid: Block) -> bool:
+    """Whether a training diverged before any epoch was a good one."""
+    if one.best:
+        return False
+    began = bool(one.history.rows) or "stopped_by_clock" in one.state.values
+    return not began or not bool(model.outputs(valid.x).isfinite().all())
+
+
+def _nothing_left(one: Trained, fold: int, metric: str) -> str:
+    where = f"no network of fold {fold}" if fold else "no network"
+    return (
+        f"{where} ended an epoch with a finite {metric}" + (f": {one.stop}" if one.stop else "") + "; "
+        f"lower the learning rate ({one.state.settings.learning_rate:g}) or look for huge values among the inputs"
+    )
 
 
 @dataclass(frozen=True)

@@ -38,15 +38,16 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         options: of a named (or the designed) template, such as {"width": 64}.
         epochs, batch_size, learning_rate, weight_decay, dropout: of the training; None for designed values.
         training: further settings of it by name (`netwright.train.settings.Training`), such as {"optimizer": "sgd", "momentum": 0.9,
-            "schedule": "step", "halve_every": 3, "stop_error": 0.01}.
+            "schedule": "step", "halve_every": 3, "stop_error": 0.01}. A precision, a layout or compiled steps that are set here are
+            kept where `minutes` would choose them.
         validation_fraction: share of rows, stratified, that choose the epoch and calibrate; with fewer than 16 of them
             all rows train and choose (`validated_on_` says which).
         patience: epochs without a better validation metric after which to stop.
         metric: what chooses the epoch; None for log loss.
         members: networks from different starts whose outputs are averaged, a deep ensemble; trained as one computation where that
-            works, which takes much less than `members` times as long.
-        restarts: starts of which the one with the best validation metric is kept: a number, or for each start options of the template,
-            such as [{"width": 16}, {"width": 64}].
+            works, which takes much less than `members` times as long. One that diverges is left out, with a warning.
+        restarts: starts of which the one with the best validation metric is kept: a number, or for each start options of the template
+            and settings of the training, such as [{"width": 16}, {"width": 64, "learning_rate": 0.01}].
         folds: cross-validation: so many networks (times `members`), each judged on a part of the rows that it has not learned from;
             `model_` is their mean, calibrated on those rows, and no other rows are held out. What is known of the inputs (their
             spread, their categories) comes from all rows.
@@ -59,10 +60,12 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         kinds: kinds of columns that are guessed wrongly, such as {"zip": "category"}.
         lemmas: language in whose base forms words of texts are counted ("en": "were" is "be"); empty for words as they are; needs
             the extra `lemma`.
-        verbose: 1 prints a line per epoch.
+        verbose: 1 prints a line per epoch, how the training is computed, and why several networks were trained in turn.
 
     Fitted: `classes_`, `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),
-    `validated_on_`, `member_scores_` (the validation metric of each network, one row for each fold: its spread is that of luck).
+    `validated_on_`, `member_scores_` (the validation metric of each network, one row for each fold: its spread is that of luck;
+    infinite for one without a good epoch), `way_` (threads, precision, layout and compilation of the training, and in `way_.reason`
+    why), `in_turn_` (why several networks were trained in turn; empty where they were one computation).
 
     >>> x = np.linspace(-1, 1, 80).reshape(-1, 1)
     >>> net = Classifier(epochs=5, random_state=0).fit(x, np.where(x[:, 0] > 0, "high", "low"))
@@ -99,7 +102,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         patience: int | None = None,
         metric: str | None = None,
         members: int = 1,
-        restarts: int | Sequence[Mapping[str, Option]] = 1,
+        restarts: int | Sequence[Mapping[str, Any]] = 1,
         folds: int | None = None,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         random_state: Any = None,
@@ -142,6 +145,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
         Raises:
             ValueError: y is no column of labels, or holds one class only.
+            UsageError: an option makes no sense. TrainingError: all networks diverged.
             DataError: images of several sizes, with pixels that are no finite numbers, or whole numbers beyond 0 to 255.
         """
         given, labels = self._read(X), labels_given(y, self)

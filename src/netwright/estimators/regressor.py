@@ -23,7 +23,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]
         metric: what chooses the epoch; None for RMSE.
 
     Fitted: `n_features_in_`, `feature_names_in_`, `model_` (a netwright Model), `history_`, `n_iter_` (epochs done),
-    `validated_on_`, `member_scores_`.
+    `validated_on_`, `member_scores_`, `way_`, `in_turn_`; see `Classifier`.
 
     >>> x = np.linspace(-1, 1, 200).reshape(-1, 1)
     >>> net = Regressor(epochs=20, random_state=0).fit(x, 100 + 5 * x[:, 0])
@@ -36,6 +36,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
         Raises:
             ValueError: y is no column of finite numbers.
+            UsageError: an option makes no sense. TrainingError: all networks diverged.
             DataError: images that are none; see `Classifier.fit`.
         """
         given = self._read(X)
