@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 
 import netwright as nw
-from netwright.core.errors import DataError, UsageError
+from netwright.core.errors import DataError, TrainingError, UsageError
 from netwright.core.seed import numpy_generator
 from netwright.losses.standard import CrossEntropy, SquaredError
 from netwright.losses.steps import NO_LABEL, OverSteps
+from netwright.sequences import forecaster as forecasting
 from netwright.sequences.compare import block_interval
 from netwright.sequences.windows import naive, windows_of
+from netwright.train.stack import Stack, Unstackable
 
 
 def latches(n: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -88,6 +92,87 @@ def test_truncated_and_variational_taggers_train() -> None:
         model = nw.Tagger(width=8, epochs=3, random_state=0, **options).fit(x, y)
         assert 0 <= model.score(x, y) <= 1
         assert np.isfinite([row["valid_log-loss"] for row in model.history_]).all()
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_members_of_a_tagger_are_the_networks_of_their_seeds_and_answer_with_their_mean(numbers: bool) -> None:
+    x, y = latches(60, 6)
+    y = [np.append(np.maximum.accumulate(row)[:-1], np.nan) for row in x] if numbers else y
+    small: dict[str, Any] = {"width": 8, "epochs": 4, "batch_size": 8, "random_state": 0}
+    model = nw.Tagger(members=2, **small).fit(x, y)
+    alone = nw.Tagger(**small).fit(x, y)
+    assert model.member_scores_.shape == (1, 2) and np.ptp(model.member_scores_) > 0
+    assert model.member_scores_[0, 0] == pytest.approx(alone.member_scores_[0, 0], rel=1e-3)
+    metric = "valid_rmse" if numbers else "valid_log-loss"
+    assert alone.member_scores_[0, 0] == min(row[metric] for row in alone.history_)
+    together, each = model.net_, []
+    for net in together.members:
+        model.net_ = net
+        each.append(model.predict(x) if numbers else model.predict_proba(x))
+    model.net_ = together
+    answers = model.predict(x) if numbers else model.predict_proba(x)
+    for mean, *own in zip(answers, *each, strict=True):
+        np.testing.assert_allclose(mean, np.mean(own, 0), atol=1e-9)
+    assert set(model.gates(x[:2])) == set(alone.gates(x[:2]))
+
+
+def test_sequences_without_any_target_do_not_choose_the_epoch() -> None:
+    x, y = latches(40, 7)
+    y = [row if k % 2 else np.full(len(row), None) for k, row in enumerate(y)]
+    model = nw.Tagger(width=8, epochs=2, validation_fraction=0.4, random_state=0).fit(x, y)
+    assert np.isfinite(model.member_scores_).all()
+    none = [np.full(len(row), None) for row in y]
+    order = numpy_generator(int(check_random_state(0).randint(2**31 - 1)), "validation").permutation(40)
+    some = [none[k] if k in order[:16] else latches(40, 7)[1][k] for k in range(40)]
+    assert nw.Tagger(width=8, epochs=1, validation_fraction=0.4, random_state=0).fit(x, some).validated_on_ == (
+        "training sequences"
+    )
+
+
+@pytest.mark.parametrize("members", [0, -1, 2.5, True, "a", 65])
+def test_numbers_of_networks_that_make_no_sense_are_refused(members: Any) -> None:
+    with pytest.raises(UsageError, match=rf"members is {members!r}; expected a whole number from 1 to 64"):
+        nw.Forecaster(members=members, epochs=1).fit(wave(60))
+    with pytest.raises(UsageError, match=rf"members is {members!r}; expected a whole number from 1 to 64"):
+        nw.Tagger(members=members, epochs=1).fit(*latches(10, 0))
+
+
+def test_a_forecaster_scores_its_members_and_says_why_they_went_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    small: dict[str, Any] = {"horizon": 2, "window": 8, "width": 4, "epochs": 2, "random_state": 0}
+    model = nw.Forecaster(members=2, **small).fit(wave(120))
+    assert model.member_scores_.shape == (1, 2) and model.in_turn_ == ""
+    assert model.member_scores_[0, 0] == pytest.approx(min(row["valid_rmse"] for row in model.history_))
+
+    class Refused(Stack):
+        def __init__(self, *given: Any, **options: Any) -> None:
+            raise Unstackable("they were told so")
+
+    monkeypatch.setattr("netwright.train.members.Stack", Refused)
+    in_turn = nw.Forecaster(members=2, **small).fit(wave(120))
+    assert in_turn.in_turn_ == "they were told so"
+    np.testing.assert_allclose(in_turn.member_scores_, model.member_scores_, rtol=1e-3)
+    assert nw.Tagger(members=2, width=4, epochs=1).fit(*latches(10, 0)).in_turn_ == "they were told so"
+
+
+def test_members_that_diverge_are_left_out_and_where_all_do_nothing_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = forecasting.Forecaster._net
+    broken: list[int] = [1]
+
+    def net(self: Any, *given: Any) -> torch.nn.Module:
+        one = made(self, *given)
+        if len(nets) in broken:
+            one.head.bias.data.fill_(float("inf"))
+        nets.append(one)
+        return one
+
+    monkeypatch.setattr(forecasting.Forecaster, "_net", net)
+    nets: list[Any] = []
+    with pytest.warns(ConvergenceWarning, match="network 2 of 2 is left out: the .* became"):
+        model = nw.Forecaster(members=2, horizon=2, window=8, width=4, epochs=2, random_state=0).fit(wave(120))
+    assert np.isfinite(model.predict()).all() and np.isinf(model.member_scores_[0, 1])
+    nets, broken = [], [0, 1]
+    with pytest.raises(TrainingError, match="no network ended an epoch"):
+        nw.Forecaster(members=2, horizon=2, window=8, width=4, epochs=2, random_state=0).fit(wave(120))
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ from netwright.core.errors import DataError, UsageError
 from netwright.core.seed import derive
 from netwright.data.batch import Block, Inputs
 from netwright.losses.standard import SquaredError
-from netwright.nn.ensemble import Ensemble
+from netwright.model import check_count
 from netwright.nn.lengths import at_last
 from netwright.nn.recurrent import RecurrentVector
 from netwright.recipes.recipe import member_seed
 from netwright.sequences.given import numbers_of
+from netwright.sequences.net import kept
 from netwright.sequences.windows import Windows, naive, windows_of
 from netwright.train.hooks import Clock, Quiet
 from netwright.train.judging import outputs_of
@@ -76,12 +77,15 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         season: length of a season in steps, such as 12 for months; None where there is none.
         log: forecast logarithms, where ups and downs grow with the level; all values must be above 0.
         cell, width, depth, dropout, variational, skip, truncate: of `netwright.nn.recurrent.Recurrent`.
-        members: networks from different starts whose forecasts are averaged; trained as one computation where that works.
+        members: networks from different starts whose forecasts are averaged; trained as one computation where that works. One that
+            diverges is left out, with a warning.
         epochs, batch_size, learning_rate, weight_decay: of the training; None for designed epochs.
         validation_fraction: the last part of each series, which chooses the epoch. patience: as of `nw.Regressor`.
         random_state: an int for the same network each time, a RandomState, or None. minutes: a limit for the training.
 
-    Fitted: `net_`, `history_`, `n_windows_`.
+    Fitted: `net_`, `history_`, `n_windows_`, `member_scores_` (the RMSE of each network (1, members) on validation windows, in
+    spreads of the series; infinite for one without a good epoch), `in_turn_` (why several networks were trained in turn; empty
+    where they were one computation).
 
     >>> t = np.arange(200)
     >>> wave = np.sin(2 * np.pi * t / 20)
@@ -138,14 +142,17 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     net_: nn.Module
     history_: list[Row]
     n_windows_: int
+    member_scores_: np.ndarray
+    in_turn_: str
 
     def fit(self, series: Any, y: Any = None) -> Self:
         """Train on a series, an array (T,) or (T, C), or on a list of them, of any lengths.
 
         Raises:
             UsageError: an option is out of range, or the series are too short. DataError: a series has a gap, or with `log` a value
-                that is not above 0.
+                that is not above 0. TrainingError: all networks diverged.
         """
+        check_count("members", self.members)
         for name, value in (("horizon", self.horizon), ("window", self.window), ("season", self.season or 1)):
             if value < 1:
                 raise UsageError(f"{name} is {value}; expected 1 or more")
@@ -225,9 +232,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         loss = SquaredError()
         judge = Judge(loss, "rmse", [_block(valid)])
         hooks: Sequence[Quiet] = [Clock(time.monotonic() + 60 * self.minutes)] if self.minutes is not None else []
-        trained, _ = train_members(members, Supervised(loss), _block(train), judge, lambda k: hooks)
-        self.net_ = Ensemble([one.net for one in trained]).eval() if len(trained) > 1 else trained[0].net
-        self.history_ = trained[0].history.rows
+        trained, why = train_members(members, Supervised(loss), _block(train), judge, lambda k: hooks)
+        self.in_turn_ = why if len(members) > 1 else ""
+        self.net_, first, self.member_scores_ = kept(trained)
+        self.history_ = first.history.rows
 
     def _net(self, channels: int, spread: float, reach: float, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):

@@ -17,16 +17,18 @@ from netwright.core.errors import DataError, UsageError
 from netwright.core.seed import derive, numpy_generator
 from netwright.data.batch import Block
 from netwright.losses.standard import CrossEntropy, SquaredError
-from netwright.losses.steps import NO_LABEL, OverSteps
+from netwright.losses.steps import NO_LABEL, OverSteps, labelled
+from netwright.model import check_count
 from netwright.nn.recurrent import Recurrent
+from netwright.recipes.recipe import member_seed
 from netwright.sequences.given import Reader, listed, padded
-from netwright.sequences.net import EvaluateSteps, PerStep
-from netwright.train.averaging import set_weights
+from netwright.sequences.net import PerStep, judged, kept, members_of
 from netwright.train.hooks import Clock, Quiet, Report
-from netwright.train.judging import KeepBest, outputs_of
-from netwright.train.loop import train
+from netwright.train.judging import outputs_of
+from netwright.train.members import Judge, train_members
 from netwright.train.objectives import Supervised
 from netwright.train.settings import Training
+from netwright.train.stack import Member
 from netwright.train.state import Row
 
 STEPS = 1500
@@ -46,12 +48,16 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
         cell, width, depth, directions, dropout, variational, skip, truncate: of `netwright.nn.recurrent.Recurrent`. With two directions
             an answer knows what comes later; with one it does not.
         dim: size of a token's vector.
+        members: networks from different starts whose probabilities, or numbers, are averaged at each step; trained as one computation
+            where that works. One that diverges is left out, with a warning.
         epochs, batch_size, learning_rate, weight_decay: of the training; None for designed epochs.
         validation_fraction: share of sequences that choose the epoch. patience: epochs without a better one after which to stop.
         random_state: an int for the same network each time, a RandomState, or None.
         minutes: a limit for the training. verbose: 1 prints a line an epoch.
 
-    Fitted: `classes_` (None for numbers), `net_`, `history_`, `validated_on_`.
+    Fitted: `classes_` (None for numbers), `net_`, `history_`, `validated_on_`, `member_scores_` (the log loss, or the RMSE, of each
+    network (1, members) over validation steps; infinite for one without a good epoch), `in_turn_` (why several networks were
+    trained in turn; empty where they were one computation).
 
     >>> words = [["the", "dog", "barks"], ["a", "cat", "sleeps", "now"], ["the", "cat", "barks", "now"]] * 20
     >>> tags = [["det", "noun", "verb"], ["det", "noun", "verb", "adverb"], ["det", "noun", "verb", "adverb"]] * 20
@@ -72,6 +78,7 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
         skip: bool = False,
         truncate: int = 0,
         dim: int = 32,
+        members: int = 1,
         epochs: int | None = None,
         batch_size: int = 32,
         learning_rate: float = 5e-3,
@@ -91,6 +98,7 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
         self.skip = skip
         self.truncate = truncate
         self.dim = dim
+        self.members = members
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -105,23 +113,26 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
     net_: nn.Module
     history_: list[Row]
     validated_on_: str
+    member_scores_: np.ndarray
+    in_turn_: str
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on sequences X and their targets y, a list with one sequence each, of the same length.
 
         Raises:
-            UsageError: X is no list of sequences, or y does not fit it. DataError: a sequence is empty or of another kind.
+            UsageError: X is no list of sequences, or y does not fit it, or an option makes no sense. DataError: a sequence is empty
+                or of another kind. TrainingError: all networks diverged.
         """
+        check_count("members", self.members)
         rows, seed = listed(X), int(check_random_state(self.random_state).randint(2**31 - 1))
         targets = self._targets(rows, y)
         order = numpy_generator(seed, "validation").permutation(len(rows))
         n_valid = round(self.validation_fraction * len(rows))
-        held = n_valid >= MIN_VALID
+        held = n_valid >= MIN_VALID and any(_has_target(targets[k]) for k in order[:n_valid])
         self.validated_on_ = "validation sequences" if held else "training sequences"
         train_rows, valid_rows = (np.sort(order[n_valid:]), np.sort(order[:n_valid])) if held else (np.sort(order),) * 2
         self._reader = Reader.of([rows[k] for k in train_rows])
         self._loss = OverSteps(self._step_loss([targets[k] for k in train_rows]))
-        net = self._net(seed)
         blocks = [self._block([rows[k] for k in some], [targets[k] for k in some]) for some in (train_rows, valid_rows)]
         steps = max(1, len(train_rows) // min(self.batch_size, len(train_rows)))
         epochs = self.epochs or int(np.clip(STEPS // steps, 10, 200))
@@ -133,13 +144,18 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
             warmup=min(50, epochs * steps // 10),
             patience=self.patience,
         )
-        objective, metric = Supervised(self._loss), "rmse" if self.classes_ is None else "log-loss"
-        hooks: list[Quiet] = [EvaluateSteps(objective, blocks[1], self._loss, metric), KeepBest(metric, self.patience)]
-        hooks += [Clock(time.monotonic() + 60 * self.minutes)] if self.minutes is not None else []
+        seeds = [member_seed(seed, k) for k in range(self.members)]
+        members = [Member(self._net(own), own, settings) for own in seeds]
+        loss, valid = judged(self._loss, blocks[1])
+        judge = Judge(loss, "rmse" if self.classes_ is None else "log-loss", [valid])
+        hooks: list[Quiet] = [Clock(time.monotonic() + 60 * self.minutes)] if self.minutes is not None else []
         hooks += [Report(_print)] if self.verbose else []
-        state = train(net, objective, blocks[0], settings, seed=seed, hooks=hooks)
-        set_weights(net, state.group("best"))
-        self.net_, self.history_ = net.eval(), state.history.rows
+        trained, why = train_members(members, Supervised(self._loss), blocks[0], judge, lambda k: hooks)
+        self.in_turn_ = why if self.members > 1 else ""
+        if self.verbose and self.in_turn_:
+            print(f"{self.members} networks were trained in turn: {why}")
+        self.net_, first, self.member_scores_ = kept(trained)
+        self.history_ = first.history.rows
         return self
 
     def predict(self, X: Any) -> list[np.ndarray]:
@@ -173,9 +189,10 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
         return float(1 - rest / max(values[known].var(), 1e-30))
 
     def gates(self, X: Any) -> dict[str, np.ndarray]:
-        """What each gate was at each step, (N, T, width) by name; see `netwright.nn.recurrent.Recurrent.gates`."""
+        """What each gate was at each step, (N, T, width) by name; of the first of several networks. See
+        `netwright.nn.recurrent.Recurrent.gates`."""
         check_is_fitted(self)
-        net: Any = self.net_
+        net: Any = members_of(self.net_)[0]
         with torch.no_grad():
             vectors, lengths = net.front(self._reader.encode(listed(X)))
             return {name: gate.numpy() for name, gate in net.body.gates(vectors, lengths).items()}
@@ -187,7 +204,8 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
     def _answers(self, x: Any) -> list[np.ndarray]:
         rows = listed(x)
         block = Block(self._reader.encode(rows))
-        answers = self._loss.predict(outputs_of(self.net_, Supervised(self._loss), block).double()).numpy()
+        each = [outputs_of(net, Supervised(self._loss), block).double() for net in members_of(self.net_)]
+        answers = torch.stack([self._loss.predict(outputs) for outputs in each]).mean(0).numpy()
         return [answer[: len(row)] for answer, row in zip(answers, rows, strict=True)]
 
     def _targets(self, rows: Sequence[Any], y: Any) -> list[np.ndarray]:
@@ -234,6 +252,10 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
     def _block(self, rows: list[Any], targets: list[np.ndarray]) -> Block:
         y: Tensor = padded(targets, float("nan") if self.classes_ is None else NO_LABEL)
         return Block(self._reader.encode(rows), y)
+
+
+def _has_target(target: np.ndarray) -> bool:
+    return bool(labelled(torch.from_numpy(target)).any())
 
 
 def _check_lengths(rows: Sequence[Any], y: Any) -> None:
