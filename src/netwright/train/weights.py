@@ -26,7 +26,7 @@ BY_SHAPE = ("adafactor",)
 
 @dataclass
 class Group:
-    """Tensors that move alike.
+    """Tensors of one type that move alike.
 
     Args:
         decays: of each member. rates: of each member, as a factor on the schedule's rate.
@@ -36,6 +36,11 @@ class Group:
     decays: tuple[float, ...]
     rates: tuple[float, ...]
     tensors: list[Tensor] = field(default_factory=list)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The members' rates over the largest of them, which the optimiser is told."""
+        return tuple(rate / (max(self.rates) or 1.0) for rate in self.rates)
 
 
 class Weights:
@@ -54,7 +59,7 @@ class Weights:
         self._single: list[Tensor] = []
         self._flat: list[Tensor] = []  # gradients of merged tensors
         self.groups: list[Group] = []
-        for (decays, rates), parameters in _moving_alike(player, settings).items():
+        for (decays, rates, _), parameters in _moving_alike(player, settings).items():
             self.groups.append(Group(decays, rates, self._tensors(parameters)))
         alike = [
             {"params": g.tensors, "weight_decay": g.decays[0] if len(set(g.decays)) == 1 else 0.0} for g in self.groups
@@ -122,8 +127,10 @@ class Weights:
                 t.grad = t.grad.to_dense()
         if self.members == 1:
             return [math.hypot(*(torch.linalg.vector_norm(t.grad).item() for t in self._moved() if t.grad is not None))]
-        each = [
-            torch.linalg.vector_norm(t.grad, dim=tuple(range(1, t.dim()))) for t in self._moved() if t.grad is not None
+        each = [  # (K, ..., 1): of a single number there would be no axis left to sum over
+            torch.linalg.vector_norm(t.grad.unsqueeze(-1), dim=tuple(range(1, t.dim() + 1)))
+            for t in self._moved()
+            if t.grad is not None
         ]
         norms: list[float] = torch.linalg.vector_norm(torch.stack(each), dim=0).tolist()
         return norms
@@ -149,26 +156,21 @@ class Weights:
         light.step(self.optimizer)
         for group, old in zip(self.groups, before, strict=True):
             for tensor, was in zip(group.tensors, old, strict=bool(old)):
-                tensor.copy_(torch.lerp(was, tensor, _column(group.rates, tensor)))
+                tensor.copy_(torch.lerp(was, tensor, _column(group.shares, tensor)))
 
     def _prepare(self, group: Group, at: dict[str, object], rate: float) -> list[Tensor]:
         """Do what the optimiser cannot: decays and rates that differ between members. The latter by scaling the change, which
-        is proportional to the rate: for that the tensors as they were."""
-        if len(set(group.rates)) == 1:
-            rate *= group.rates[0]
+        is proportional to the rate, from that at the largest rate down: for that the tensors as they were."""
+        rate *= max(group.rates)
         at["lr"] = rate
         if len(set(group.decays)) > 1:
             for t in group.tensors:
                 if self.settings.optimizer in DECOUPLED:
-                    kept = [1 - rate * r * d for r, d in zip(self._ratios(group), group.decays, strict=True)]
+                    kept = [1 - rate * r * d for r, d in zip(group.shares, group.decays, strict=True)]
                     t.mul_(_column(kept, t))
                 elif t.grad is not None:
                     t.grad.addcmul_(_column(group.decays, t), t)
         return [t.clone() for t in group.tensors] if len(set(group.rates)) > 1 else []
-
-    def _ratios(self, group: Group) -> tuple[float, ...]:
-        """The members' rates over the one that the optimiser is told."""
-        return group.rates if len(set(group.rates)) > 1 else (1.0,) * self.members
 
 
 @contextmanager
@@ -187,22 +189,24 @@ def _column(numbers: Sequence[float], like: Tensor) -> Tensor:
     return column.view(-1, *[1] * (like.dim() - 1)) if len(numbers) > 1 else column[0]
 
 
-def _moving_alike(
-    player: nn.Module, settings: Sequence[Training]
-) -> dict[tuple[tuple[float, ...], tuple[float, ...]], list[nn.Parameter]]:
-    """Parameters by the members' decays and rates; only matrices of linear and convolutional maps decay by default."""
+_Alike = tuple[tuple[float, ...], tuple[float, ...], tuple[torch.dtype, torch.device]]
+
+
+def _moving_alike(player: nn.Module, settings: Sequence[Training]) -> dict[_Alike, list[nn.Parameter]]:
+    """Parameters by the members' decays and rates, and by type and device; only matrices of linear and convolutional maps decay
+    by default."""
     matrices = {
         id(layer.weight)
         for layer in player.modules()
         if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) and layer.weight is not None
     }
-    groups: dict[tuple[tuple[float, ...], tuple[float, ...]], list[nn.Parameter]] = {}
+    groups: dict[_Alike, list[nn.Parameter]] = {}
     for name, p in player.named_parameters():
         if p.requires_grad:
             paces = [_pace(name, one, id(p) in matrices) for one in settings]
             base = settings[0].learning_rate
-            key = tuple(decay for decay, _ in paces), tuple(rate / base for _, rate in paces)
-            groups.setdefault(key, []).append(p)
+            decays, rates = tuple(decay for decay, _ in paces), tuple(rate / base for _, rate in paces)
+            groups.setdefault((decays, rates, (p.dtype, p.device)), []).append(p)
     return groups
 
 
