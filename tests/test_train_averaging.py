@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from conftest import make_data
@@ -17,11 +21,13 @@ from netwright.losses.standard import CrossEntropy
 from netwright.model import Model, fit, fit_all
 from netwright.nn.ensemble import Ensemble
 from netwright.recipes.recipe import Recipe
-from netwright.train.averaging import AverageEpochs, Snapshots, current_weights
+from netwright.train import averaging
+from netwright.train.averaging import Average, AverageEpochs, Snapshots, averaged, current_weights
 from netwright.train.diverge import returns_of
 from netwright.train.hooks import Quiet
 from netwright.train.loop import train
 from netwright.train.objectives import Supervised
+from netwright.train.schedules import rate_at
 from netwright.train.settings import Layer, Training
 from netwright.train.stack import Member, Stack
 from netwright.train.state import State
@@ -39,6 +45,45 @@ def data() -> Data:
 
 
 # --- averages -----------------------------------------------------------------------------------------------------------
+
+
+def with_batch_norm() -> nn.Module:
+    torch.manual_seed(0)
+    return OnX(nn.Sequential(nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)))
+
+
+def several(make: Callable[[], nn.Module]) -> Stack:
+    return Stack([Member(make(), k, SETTINGS) for k in range(2)], rows().x)
+
+
+class ByHand(Quiet):
+    """The average again, from the weights and statistics that the network has after each step."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.mean: dict[str, Tensor] = {}
+
+    def on_start(self, state: State) -> None:
+        self.mean = {name: value.clone() for name, value in averaged(state.net).items()}
+
+    def on_step(self, state: State) -> None:
+        decay = min(self.decay, (1 + state.step) / (10 + state.step))
+        for name, value in averaged(state.net).items():
+            self.mean[name].lerp_(value, 1 - decay)
+
+
+@pytest.mark.parametrize(
+    "make", [small_net, with_batch_norm, partial(several, small_net), partial(several, with_batch_norm)]
+)
+def test_an_average_follows_the_weights_of_a_network_or_a_stack_and_looks_for_them_once(
+    make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_hand, calls = ByHand(0.9), []
+    monkeypatch.setattr(averaging, "averaged", lambda net: calls.append(net) or averaged(net))
+    state = train(make(), OBJECTIVE, rows(), SETTINGS, seed=3, hooks=[Average(0.9), by_hand])
+    assert len(calls) == 1
+    for name, mean in by_hand.mean.items():
+        torch.testing.assert_close(state.group("average")[name], mean, rtol=1e-5, atol=1e-7)
 
 
 def test_swa_is_the_mean_of_the_weights_after_the_last_quarter_of_the_epochs() -> None:
@@ -59,14 +104,26 @@ def test_swa_averages_each_member_of_a_stack_on_its_own() -> None:
             torch.testing.assert_close(mean, current_weights(state)[name], rtol=1e-4, atol=1e-5)
 
 
-def test_a_snapshot_is_taken_where_the_rate_has_fallen_to_nothing() -> None:
+def test_a_snapshot_holds_the_weights_at_the_end_of_its_cycle() -> None:
     settings = SETTINGS.model_copy(update={"schedule": "multi-cycle", "cycles": 3, "epochs": 7})
     hook, recorder = Snapshots(7, 3), Recorder()
     state = train(small_net(), OBJECTIVE, rows(), settings, seed=3, hooks=[hook, recorder])
-    assert hook.ends == [3, 5, 7]
+    assert hook.ends == (2, 4, 7)
     for number, end in enumerate(hook.ends):
         taken = state.group(f"snapshot-{number}")
         assert all(torch.equal(taken[name], p) for name, p in recorder.epochs[end - 1].items())
+
+
+@pytest.mark.parametrize(("epochs", "cycles"), [(7, 3), (6, 3), (20, 4), (10, 4), (11, 9), (3, 4), (1, 4), (5, 1)])
+def test_a_snapshot_is_taken_where_the_rate_has_fallen_to_the_lowest_of_its_cycle(epochs: int, cycles: int) -> None:
+    settings = Training(epochs=epochs, cycles=cycles, schedule="multi-cycle", learning_rate=1.0, warmup=0)
+    steps, ends = 50, Snapshots(epochs, cycles).ends
+    rates = [rate_at(k, steps * epochs, settings) for k in range(steps * epochs)]
+    assert len(ends) == min(epochs, cycles) and ends[-1] == epochs
+    for begin, end in pairwise((0, *ends)):
+        cycle = rates[begin * steps : end * steps]
+        assert cycle[0] == 1.0 and cycle == sorted(cycle, reverse=True)
+        assert cycle[-1] < 0.001, "the last step before the snapshot"
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -97,6 +154,12 @@ def test_gradients_of_parts_add_up_to_that_of_the_batch() -> None:
     train(whole, OBJECTIVE, rows(), SETTINGS, seed=3)
     train(parts, OBJECTIVE, rows(), SETTINGS.model_copy(update={"accumulate": 4}), seed=3)
     torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(10, 4), (32, 64), (256, 3)])
+def test_parts_that_would_make_another_batch_than_was_asked_for_are_refused(batch_size: int, accumulate: int) -> None:
+    with pytest.raises(ValidationError, match=rf"a batch of {batch_size} rows .* accumulate is {accumulate}; take"):
+        Training(batch_size=batch_size, accumulate=accumulate)
 
 
 def test_a_network_sees_the_parts_one_after_the_other() -> None:
@@ -169,7 +232,8 @@ CONSTANT = SETTINGS.model_copy(update={"schedule": "constant"})
 def test_a_training_that_diverges_goes_back_to_the_epoch_s_start_with_half_of_its_rate() -> None:
     objective = Flaky(step=17, below=0.05)
     net = small_net()
-    state = train(net, objective, rows(), CONSTANT, seed=3, hooks=[Holds(objective)])  # type: ignore[arg-type]
+    hooks = [Holds(objective), Average(0.9)]
+    state = train(net, objective, rows(), CONSTANT, seed=3, hooks=hooks)  # type: ignore[arg-type]
     assert state.epoch == 8 and [r[0] for r in state.values["returns"]] == [17]
     assert (
         returns_of(state) == "the loss became inf at step 17, first in the loss: gone back, and on with 0.5 of the rate"
@@ -183,8 +247,9 @@ def test_a_training_that_diverges_goes_back_to_the_epoch_s_start_with_half_of_it
             if state.epoch == 3:
                 state.values["returns"] = [[17, "", ""]]
 
-    train(by_hand, OBJECTIVE, rows(), CONSTANT, seed=3, hooks=[Halve()])
+    expected = train(by_hand, OBJECTIVE, rows(), CONSTANT, seed=3, hooks=[Halve(), Average(0.9)])
     assert same_bits(weights_of(net), weights_of(by_hand))
+    assert same_bits([*state.group("average").values()], [*expected.group("average").values()])
 
 
 def test_after_the_second_return_a_training_is_given_up() -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from netwright.train.hooks import Quiet
+from netwright.train.schedules import cycle_ends
 from netwright.train.stack import of_each, slot
 from netwright.train.state import State
 
@@ -21,18 +22,19 @@ class Average(Quiet):
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
+        self._present: dict[str, Tensor] = {}
 
     def on_start(self, state: State) -> None:
         """Begin at the present weights, unless a checkpoint brought an average along."""
+        self._present = {f"average/{k}": v for k, v in averaged(state.net).items()}
         if not state.group("average"):
-            state.tensors |= {f"average/{k}": v.clone() for k, v in averaged(state.net).items()}
+            state.tensors |= {name: value.clone() for name, value in self._present.items()}
 
     @torch.no_grad()
     def on_step(self, state: State) -> None:
         """Move the average."""
         decay = min(self.decay, (1 + state.step) / (10 + state.step))
-        present = averaged(state.net)
-        torch._foreach_lerp_([state.tensors[f"average/{k}"] for k in present], list(present.values()), 1 - decay)
+        torch._foreach_lerp_([state.tensors[name] for name in self._present], list(self._present.values()), 1 - decay)
 
 
 class AverageEpochs(Quiet):
@@ -56,21 +58,22 @@ class AverageEpochs(Quiet):
 
 
 class Snapshots(Quiet):
-    """Remembers the weights at the end of each cycle of the schedule "multi-cycle"; their outputs are averaged later.
+    """Remembers the weights at the end of each cycle of the schedule "multi-cycle", of a stack those of the members that have not
+    stopped; their outputs are averaged later.
 
     Source: Huang et al. (2017), "Snapshot Ensembles: Train 1, Get M for Free".
     """
 
     def __init__(self, epochs: int, cycles: int) -> None:
-        self.ends = [-(-epochs * (i + 1) // cycles) for i in range(cycles)]
+        self.ends = cycle_ends(epochs, cycles)
 
     def on_epoch(self, state: State) -> None:
         """Remember, if a cycle ends."""
         if state.epoch in self.ends:
-            number = self.ends.index(state.epoch)
-            for k, own in enumerate(of_each(state.net, handed_out(state))):
+            number, each = self.ends.index(state.epoch), of_each(state.net, handed_out(state))
+            for k in state.live:
                 name = slot(state.net, f"snapshot-{number}", k)
-                state.tensors |= {f"{name}/{n}": tensor.clone() for n, tensor in own.items()}
+                state.tensors |= {f"{name}/{n}": tensor.clone() for n, tensor in each[k].items()}
 
 
 def averaged(net: torch.nn.Module) -> dict[str, Tensor]:

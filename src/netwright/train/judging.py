@@ -185,13 +185,13 @@ class KeepBest(Quiet):
 
     def on_epoch(self, state: State) -> None:
         """Compare."""
+        each = of_each(state.net, handed_out(state))
         for k, value in _of_members(state, self.key):
             name, value = slot(state.net, "best", k), self.sign * value
             best = state.values.get(name)
             if math.isfinite(value) and (best is None or value < best[0]):
                 state.values[name] = [value, state.epoch]
-                own = of_each(state.net, handed_out(state))[k]
-                state.tensors |= {f"{name}/{n}": tensor.clone() for n, tensor in own.items()}
+                state.tensors |= {f"{name}/{n}": tensor.clone() for n, tensor in each[k].items()}
             elif self.patience is not None and state.epoch - (best[1] if best else 0) >= self.patience:
                 state.stop_member(k, f"no better {self.key.replace('_', ' ')} for {self.patience} epochs")
 

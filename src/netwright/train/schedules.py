@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import cache
 
 from netwright.train.entries import SCHEDULES
 from netwright.train.settings import Training
+
+_ROUNDING = 1e-9
+"""Added to an epoch, so that its first step is in it however progress was rounded."""
 
 
 def constant(progress: float, settings: Training) -> float:
@@ -44,19 +48,33 @@ def step(progress: float, settings: Training) -> float:
     >>> [step(p, Training(epochs=9, halve_every=3)) for p in (0.0, 0.3, 0.34, 0.67)]
     [1.0, 1.0, 0.5, 0.25]
     """
-    epoch = progress * settings.epochs + 1e-9  # so that an epoch's first step is in it whatever the rounding
+    epoch = progress * settings.epochs + _ROUNDING
     return float(0.5 ** math.floor(epoch / settings.halve_every))
 
 
 def multi_cycle(progress: float, settings: Training) -> float:
-    """`cycles` times half a cosine from 1 to 0, with a restart at 1 in between.
+    """`cycles` times half a cosine from 1 to 0, with a restart at 1 in between, each of whole epochs: see `cycle_ends`.
 
     Source: Loshchilov and Hutter (2017), "SGDR"; Huang et al. (2017) for a snapshot at the end of each.
 
     >>> [round(multi_cycle(p, Training(cycles=2)), 3) for p in (0.0, 0.25, 0.5, 0.75)]
     [1.0, 0.5, 1.0, 0.5]
     """
-    return _fall(progress * settings.cycles % 1.0)
+    epoch, ends = progress * settings.epochs, cycle_ends(settings.epochs, settings.cycles)
+    number = min(bisect_right(ends, epoch + _ROUNDING), len(ends) - 1)
+    begin = ends[number - 1] if number else 0
+    return _fall(min(max(epoch - begin, 0.0) / (ends[number] - begin), 1.0))
+
+
+@cache
+def cycle_ends(epochs: int, cycles: int) -> tuple[int, ...]:
+    """After which epochs the cycles of "multi-cycle" end: floor(epochs * i / cycles) for i = 1 ... cycles, at most one an epoch.
+
+    >>> cycle_ends(7, 3), cycle_ends(2, 3)
+    ((2, 4, 7), (1, 2))
+    """
+    cycles = min(epochs, cycles)
+    return tuple(epochs * i // cycles for i in range(1, cycles + 1))
 
 
 def _fall(part: float) -> float:

@@ -32,13 +32,14 @@ class Training(Frozen):
         learning_rate: the peak of the schedule.
         schedule: an entry of SCHEDULES.
         halve_every: epochs after which the schedule "step" halves the rate.
-        cycles: falls of the schedule "multi-cycle".
+        cycles: falls of the schedule "multi-cycle", each of whole epochs, so at most one an epoch.
         warmup: steps over which the rate rises linearly ("one-cycle" has its own rise).
         weight_decay: decay of weight matrices (biases, norms and embeddings are left alone); decoupled from the gradient in
             "adamw", "nadam", "radam" and "adafactor", added to it in the others.
         clip_norm: largest gradient norm; None for no clipping.
         layers: for parameters by name (patterns such as "front" or "body.blocks.*.weight"; the first that fits) another rate or decay.
-        accumulate: parts that a batch is cut into, one after the other, whose gradients are added: a large batch in little memory.
+        accumulate: equal parts that a batch is cut into, one after the other, whose gradients are added: a large batch in little
+            memory.
         average: decay of the moving average of weights; "swa" for the mean of the last quarter of the epochs; "snapshots" for an
             ensemble of the weights at the end of each of the `cycles`; None for none.
         patience: epochs without a better validation metric after which to stop; None never stops early.
@@ -78,6 +79,16 @@ class Training(Frozen):
         if self.patience is not None and self.stop_error is not None:
             raise ValueError(
                 "patience stops at the best validation metric, stop_error at the training error: give one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_that_make_up_the_batch(self) -> Self:
+        if self.batch_size % self.accumulate:
+            nearest = max(n for n in range(1, self.accumulate) if self.batch_size % n == 0)
+            raise ValueError(
+                f"a batch of {self.batch_size} rows cannot be cut into equal parts, as accumulate is {self.accumulate}; "
+                f"take accumulate={nearest}, or a batch_size that is a multiple of {self.accumulate}"
             )
         return self
 

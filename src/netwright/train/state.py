@@ -74,13 +74,22 @@ class State:
         found: dict[str, list[Any]] = self.values.setdefault("stopped", {})
         return found
 
+    @property
+    def members(self) -> int:
+        """Members of a stack; a network alone is one."""
+        return len(self.net) if isinstance(self.net, Sized) else 1
+
+    @property
+    def live(self) -> list[int]:
+        """Members that were training until the end of the epoch, those among them that stop at it."""
+        return [k for k in range(self.members) if self.stopped.get(str(k), ["", self.epoch])[1] >= self.epoch]
+
     def stop_member(self, k: int, why: str) -> None:
         """Note that a member has stopped; the others go on. The training ends when none is left."""
-        members = len(self.net) if isinstance(self.net, Sized) else 1
         if str(k) not in self.stopped:
             self.stopped[str(k)] = [why, self.epoch]
-        if len(self.stopped) == members:
-            self.stop = why if members == 1 else "all members have stopped"
+        if len(self.stopped) == self.members:
+            self.stop = why if self.members == 1 else "all members have stopped"
 
     def add(self, losses: Sequence[float], norms: Sequence[float]) -> None:
         """Add a step's losses and gradient norms, one of each member, to the sums of the epoch."""
