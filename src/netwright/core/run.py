@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,19 @@ def _ends_whole(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read() == b"\n"
+
+
+def _finite(value: Any) -> Any:
+    """What JSON can hold: None in place of a number that is not finite, however deep.
+
+    >>> _finite({"loss": float("nan"), "each": [1.0, float("inf")]})
+    {'loss': None, 'each': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Run:
@@ -104,9 +118,14 @@ class Run:
         return settings
 
     def event(self, event: str, **values: Any) -> None:
-        """Append one line to `events.jsonl` and tell the listener."""
-        record = {"time": round(time.time(), 3), "event": event, **values}
-        line, self._cut = self._cut + json.dumps(record, ensure_ascii=False).encode() + b"\n", b"\n"
+        """Append one line to `events.jsonl` and tell the listener; in both, null stands for a number that is not finite."""
+        record = {
+            "time": round(time.time(), 3),
+            "event": event,
+            **{name: _finite(value) for name, value in values.items()},
+        }
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line, self._cut = self._cut + line, b"\n"
         try:
             with (self.folder / "events.jsonl").open("ab") as file:
                 file.write(line)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from netwright.train.checkpoint import save_checkpoint
 from netwright.train.state import State
@@ -72,12 +71,16 @@ class Clock(Quiet):
             state.values["stopped_by_clock"] = state.step
 
 
-def _mean(value: Any) -> Any:
-    return float(np.mean(value)) if isinstance(value, list) else value
+def _mean(value: Any, live: Sequence[int]) -> Any:
+    """Of a list the mean of the live members' finite values, NaN where there is none."""
+    if not isinstance(value, list):
+        return value
+    finite = [v for v in (float(value[k]) for k in live) if math.isfinite(v)]
+    return sum(finite) / len(finite) if finite else math.nan
 
 
 class Report(Quiet):
-    """Passes each epoch's row (of a stack the means over its members), and now and then the step, to a function."""
+    """Passes each epoch's row (of a stack the means over the members that still train), and now and then the step, to a function."""
 
     def __init__(
         self, on_row: Callable[[dict[str, Any]], None], on_progress: Callable[[int, int], None] | None = None
@@ -93,4 +96,4 @@ class Report(Quiet):
 
     def on_epoch(self, state: State) -> None:
         """Every row."""
-        self.on_row({name: _mean(value) for name, value in state.row.items()})
+        self.on_row({name: _mean(value, state.live) for name, value in state.row.items()})
