@@ -9,15 +9,19 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.results import Result, Row, spread
+from netwright.nn.attention import AttentionPooling
 from netwright.nn.charcnn import ALPHABET, POOLED, WINDOWS, CharConvs, dense, frames
 from netwright.nn.convnet import ResidualConvNet
+from netwright.nn.convstack import ConvStack
 from netwright.nn.lenet import LeNet5
 from netwright.nn.mlp import MLP
 from netwright.nn.recurrent import Recurrent
-from netwright.nn.series import ResidualSeriesNet
+from netwright.nn.series import InceptionSeriesNet, ResidualSeriesNet
 from netwright.nn.sets import DeepSet
+from netwright.nn.text import TokenConv
 from netwright.nn.transformer import TransformerTrunk
 from netwright.nn.trees import ChildSumTreeLSTM
 
@@ -163,6 +167,93 @@ class _Letters(nn.Module):
         return nn.functional.one_hot(numbers, 70).transpose(1, 2).float()
 
 
+class _Packed(nn.Module):
+    """A recurrent layer over sequences of unequal lengths as torch's documentation has it: packed, and padded again."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Outputs (N, T, width)."""
+        packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
+        outputs: Tensor = pad_packed_sequence(self.layer(packed)[0], batch_first=True, total_length=vectors.shape[1])[0]
+        return outputs
+
+
+class _InceptionModule(nn.Module):
+    """Three windows and a maximum side by side."""
+
+    def __init__(self, n_in: int, width: int) -> None:
+        super().__init__()
+        self.mixed = nn.Conv1d(n_in, width, 1, bias=False) if n_in > 1 else nn.Identity()
+        n = width if n_in > 1 else 1
+        self.convs = nn.ModuleList(nn.Conv1d(n, width, w, padding=w // 2, bias=False) for w in (39, 19, 9))
+        self.peak = nn.Sequential(nn.MaxPool1d(3, 1, 1), nn.Conv1d(n_in, width, 1, bias=False))
+        self.norm = nn.BatchNorm1d(4 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 4 width, T)."""
+        mixed = self.mixed(x)
+        y: Tensor = self.norm(torch.cat([*(conv(mixed) for conv in self.convs), self.peak(x)], 1)).relu()
+        return y
+
+
+class _Inceptions(nn.Module):
+    """Three modules with one short cut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        n = 4 * width
+        self.body = nn.Sequential(*[_InceptionModule(a, width) for a in (1, n, n)])
+        self.short = nn.Sequential(nn.Conv1d(1, n, 1, bias=False), nn.BatchNorm1d(n))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 4 width, T)."""
+        y: Tensor = (self.short(x) + self.body(x)).relu()
+        return y
+
+
+class _AttentionPool(nn.Module):
+    """The weighted mean with additive affinities to a learned query, what is padded masked."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(dim))
+        self.of_query, self.of_key = nn.Linear(dim, dim, bias=False), nn.Linear(dim, dim, bias=False)
+        self.worth = nn.Linear(dim, 1, bias=False)
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Vectors (N, dim)."""
+        affinity = self.worth((self.of_query(self.query) + self.of_key(vectors)).tanh()).squeeze(2)
+        there = torch.arange(vectors.shape[1]) < lengths[:, None]
+        scores = affinity.masked_fill(~there, -torch.inf).softmax(1)
+        return (scores.unsqueeze(1) @ vectors).squeeze(1)
+
+
+class _TextConvs(nn.Module):
+    """Convolutions over embeddings of tokens, the maximum over the text."""
+
+    def __init__(self, n_ids: int, dim: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(n_ids, dim, padding_idx=0)
+        self.convs = nn.ModuleList(nn.Conv1d(dim, width, k, padding=k // 2) for k in (1, 3, 5))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Features (N, 3 width)."""
+        vectors = self.table(ids).transpose(1, 2)
+        return torch.cat([conv(vectors).relu().amax(2) for conv in self.convs], 1)
+
+
+def _residual_voxels(widths: Sequence[int]) -> nn.Module:
+    """Of volumes: stages of convolution, pooling and residual block."""
+    layers: list[nn.Module] = []
+    for a, b in zip((1, *widths), widths, strict=False):
+        layers += [nn.Conv3d(a, b, 3, padding=1, bias=False), nn.BatchNorm3d(b), nn.ReLU(), nn.MaxPool3d(2)]
+        layers += [_Block(nn.Conv3d, nn.BatchNorm3d, (b, b, b), (3, 3))]
+    return _Pooled(nn.Sequential(*layers), both=True)
+
+
 def _plain_char_cnn(width: int, hidden: int, length: int) -> nn.Module:
     """The network on characters as torch's own layers on numbers of letters (N, length)."""
     layers: list[nn.Module] = [_Letters()]
@@ -190,6 +281,8 @@ def pairs() -> dict[str, Pair]:
     lenet += [nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)]
     mlp = [nn.Linear(108, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2)]
     sets = DeepSet(32, width=64, usual=64)
+    two_ways = nn.GRU(32, 64, batch_first=True, bidirectional=True)
+    volumes, words = torch.randn(16, 1, 16, 16, 16), torch.randint(1, 5_000, (64, 40))
     return {
         "perceptron 108-32-32-2, 32 rows": Pair(MLP(108, 2, [32, 32]), nn.Sequential(*mlp), (rows,)),
         "LeNet-5, 128 images": Pair(LeNet5(1, 10), nn.Sequential(*lenet), (images,)),
@@ -202,6 +295,24 @@ def pairs() -> dict[str, Pair]:
         "GRU of width 64, 64 rows of 64 vectors": Pair(Recurrent(32, 64), nn.GRU(32, 64, batch_first=True), (vectors,)),
         "LSTM of width 64 and two levels, 64 rows of 64 vectors": Pair(
             Recurrent(32, 64, cell="lstm", depth=2), nn.LSTM(32, 64, 2, batch_first=True), (vectors,)
+        ),
+        "Elman network of width 64, 64 rows of 64 vectors": Pair(
+            Recurrent(32, 64, cell="elman"), nn.RNN(32, 64, batch_first=True), (vectors,)
+        ),
+        "GRU of width 64 in two directions, 64 rows of up to 64 vectors": Pair(
+            Recurrent(32, 64, directions=2), _Packed(two_ways), (vectors, lengths)
+        ),
+        "inception modules of width 8 over 64 series of 128 steps": Pair(
+            InceptionSeriesNet(1, 128, width=8, depth=3), _Pooled(_Inceptions(8), both=False), (series, frames_of)
+        ),
+        "residual convolutions of widths 8 and 16, 16 volumes of 16 x 16 x 16": Pair(
+            ConvStack(1, (16, 16, 16), (8, 16), residual=True), _residual_voxels((8, 16)), (volumes,)
+        ),
+        "attention pooling over 64 sets of up to 64 vectors": Pair(
+            AttentionPooling(32), _AttentionPool(32), (vectors, lengths)
+        ),
+        "convolutions of width 100 over 64 texts of 40 words": Pair(
+            TokenConv(5_000, 128, width=100), _TextConvs(5_000, 128, 100), (words,)
         ),
         "perceptrons over 64 sets of up to 64 vectors": Pair(sets, _Set(32, 64), (vectors, lengths)),
         "child-sum tree LSTM of width 32, 16 trees of 15 nodes": Pair(
@@ -231,7 +342,8 @@ def nets_speed(repeats: int = 15) -> Result:
         "Networks of the gallery against torch's own layers",
         out,
         f"One step forwards and backwards, in turn, {repeats} times, {torch.get_num_threads()} thread(s); the ratio is the median of "
-        "those within a turn. Torch's transformer is `nn.TransformerEncoder`; its tree LSTM is the recursion as it is written, node by "
+        "those within a turn. Torch's transformer is `nn.TransformerEncoder`; its GRU over unequal lengths reads packed sequences; "
+        "its tree LSTM is the recursion as it is written, node by "
         "node; its convolutions are pooled where most people pool them, behind norm and activation. Both networks on characters make "
         "one-hot letters of numbers; ours turns the texts round, too.",
     )

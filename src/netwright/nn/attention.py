@@ -39,9 +39,7 @@ def attention_scores(affinity: Tensor, there: Tensor | None = None) -> Tensor:
     """
     if there is None:
         return affinity.softmax(-1)
-    kept = affinity.masked_fill(~there, -math.inf)
-    weight = (kept - kept.detach().amax(-1, keepdim=True).clamp(min=torch.finfo(kept.dtype).min)).exp()
-    return weight / weight.sum(-1, keepdim=True).clamp(min=torch.finfo(kept.dtype).tiny)
+    return affinity.masked_fill(~there, torch.finfo(affinity.dtype).min).softmax(-1) * there
 
 
 class AdditiveAffinity(nn.Module):

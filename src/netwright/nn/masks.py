@@ -96,6 +96,20 @@ def _signed(number: int) -> int:
     return (number + 2**63) % 2**64 - 2**63
 
 
+class Dropout(nn.Dropout):
+    """Torch's dropout, which costs a small network nothing where it does nothing: at rate 0, and outside training.
+
+    Source: Srivastava et al. (2014).
+
+    >>> Dropout(0.0)(torch.ones(2)).tolist(), Dropout(0.5).eval()(torch.ones(2)).tolist()
+    ([1.0, 1.0], [1.0, 1.0])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return super().forward(input) if self.p and self.training else input
+
+
 class KeyedDropout(nn.Dropout):
     """x * keep / (1 - p) in training, keep = [uniform >= p]; only within `keyed`.
 
@@ -134,7 +148,7 @@ class KeyedChannelDropout(KeyedDropout):
     per_channel = True
 
 
-_KEYED: dict[type, type] = {nn.Dropout: KeyedDropout} | dict.fromkeys(
+_KEYED: dict[type, type] = {nn.Dropout: KeyedDropout, Dropout: KeyedDropout} | dict.fromkeys(
     (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), KeyedChannelDropout
 )
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import UsageError
 from netwright.nn.activations import activation
+from netwright.nn.masks import Dropout
 
 HALVES = ("relu", "relu6", "leaky-relu", "prelu", "gelu", "silu", "hard-swish", "mish")
 """Activations that lose about half of what comes in: their weights start larger by the root of two."""
@@ -68,7 +69,7 @@ class MLP(nn.Module):
         for before, width in zip(sizes, hidden, strict=False):
             layer: list[nn.Module] = [nn.Linear(before, width)]
             layer += [nn.BatchNorm1d(width)] if batch_norm else []
-            layer += [activation(act), nn.Dropout(dropout)]
+            layer += [activation(act), Dropout(dropout)]
             self.hidden.append(nn.Sequential(*layer))
             nn.init.kaiming_uniform_(layer[0].weight, nonlinearity="relu" if act in HALVES else "linear")  # type: ignore[arg-type]
         if from_zero_to_one and hidden:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import UsageError, unknown
 from netwright.nn.activations import activation
+from netwright.nn.masks import Dropout
 
 NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": nn.Identity}
 
@@ -39,9 +40,9 @@ class ResidualBlock(nn.Module):
             norm_of(width, norm),
             nn.Linear(width, hidden),
             activation(act),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(hidden, width),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
     def forward(self, x: Tensor) -> Tensor:

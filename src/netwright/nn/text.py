@@ -123,8 +123,9 @@ class TokenConv(nn.Module):
             vectors = vectors * (torch.rand(ids.shape, device=ids.device) >= self.dropout).unsqueeze(2)
         vectors = vectors.transpose(1, 2)
         features = self.norm(torch.cat([conv(vectors) for conv in self.convs], 1), there)
-        features = self.act(features) * there
-        # a text without tokens is pooled over its first place alone, where there are zeros
-        first = torch.arange(ids.shape[1], device=ids.device) == 0
-        pooled: Tensor = self.pool(features, there | (first & ~there.any(2, keepdim=True)))
+        some = there.any(2, keepdim=True)
+        first = (
+            torch.arange(ids.shape[1], device=ids.device) == 0
+        )  # a text without tokens is pooled over this place, and gives zeros
+        pooled: Tensor = self.pool(self.act(features), there | (first & ~some)) * some.squeeze(2)
         return pooled
