@@ -116,7 +116,7 @@ def train(
             hook.on_start(state)
         while state.epoch < settings.epochs and not state.stop:
             net.train()
-            began, rates = time.monotonic(), [0.0]
+            began = time.monotonic()
             retreat.remember()
             try:
                 for steps in compiling.strides(_steps(source, members, state, part_size, device)):
@@ -135,7 +135,7 @@ def train(
                         retreat.remember()
                 else:
                     state.epoch += 1
-                    state.row = _summary(state, rates[-1], time.monotonic() - began)
+                    state.row = _summary(state, members, retreat.factor, time.monotonic() - began)
                     state.history.rows.append(state.row)
                     for hook in hooks:
                         hook.on_epoch(state)
@@ -168,10 +168,12 @@ def _steps(
     return iter(lambda: list(islice(parts, of_each)), [])
 
 
-def _summary(state: State, rate: float, seconds: float) -> Row:
+def _summary(state: State, members: Sequence[Member], factor: float, seconds: float) -> Row:
     losses, norms, count = state.values.pop("sums", [[math.nan], [math.nan], 1])
     means = [[v / count for v in values] for values in (losses, norms)]
-    loss, norm = means if isinstance(state.net, Stack) else (means[0][0], means[1][0])
+    last = state.epoch * state.steps_per_epoch - 1
+    means.append([factor * rate_at(last, state.total_steps, m.settings) for m in members])
+    loss, norm, rate = means if isinstance(state.net, Stack) else [mean[0] for mean in means]
     return {
         "epoch": state.epoch,
         "step": state.step,

@@ -33,11 +33,6 @@ def computing(precision: Precision, device: str = "cpu") -> AbstractContextManag
     return torch.autocast(device, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
-def exactly() -> AbstractContextManager[object]:
-    """Within it everything is computed in the precision of its tensors, whatever is asked for around it."""
-    return torch.autocast("cpu", enabled=False)
-
-
 def widened(outputs: Tensor) -> Tensor:
     """Outputs in half precision as float32, so that their price is exact; others as they are.
 

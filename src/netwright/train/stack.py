@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +16,7 @@ from torch.func import functional_call, vmap
 
 from netwright.core.seed import derive, generator
 from netwright.data.batch import Inputs
-from netwright.nn.masks import keyed, keyed_dropouts, present_key
+from netwright.nn.masks import KeyedDropout, keyed, keyed_dropouts, present_key
 from netwright.nn.unrolled import unrolled
 from netwright.train.graph import traced
 from netwright.train.settings import Training
@@ -21,6 +24,18 @@ from netwright.train.weights import BY_SHAPE
 
 WORTH_TRACING = 500
 """Steps from which on it pays to trace one: that takes three to five seconds, and saves a fifth of each."""
+
+NOT_PROPORTIONAL = ("asgd",)
+"""Optimisers whose steps are not proportional to the rate: that of a member cannot be had by scaling the step of another."""
+
+SLOWER: dict[tuple[type[nn.Module], ...], str] = {
+    (nn.modules.conv._ConvNd,): "convolutions are faster in turn on a processor",
+    (
+        nn.MultiheadAttention,
+        SelfAttention,
+    ): "torch's attention runs side by side only in a loop, which is slower than in turn",
+}
+"""Layers that take longer side by side than in turn, and why."""
 
 
 class Unstackable(Exception):
@@ -70,12 +85,14 @@ class Stack(nn.Module):
         self, members: Sequence[Member], x: Inputs, *, slower: bool = False, steps: int = WORTH_TRACING
     ) -> None:
         super().__init__()
-        self._is_traced = steps >= WORTH_TRACING
         self.members = tuple(members)
         nets = [m.net for m in members]
         _alike(members)
-        if not slower and any(isinstance(layer, nn.modules.conv._ConvNd) for layer in nets[0].modules()):
-            raise Unstackable("convolutions are faster in turn on a processor")
+        for kinds, why in SLOWER.items():
+            if not slower and any(isinstance(layer, kinds) for layer in nets[0].modules()):
+                raise Unstackable(why)
+        # a graph holds the types that its tensors had, and autocast does not change them afterwards
+        self._is_traced = steps >= WORTH_TRACING and members[0].settings.precision == "float32"
         self.net = copy.deepcopy(nets[0])
         self._graphs: dict[Any, Callable[..., Tensor]] = {}
         with torch.no_grad():
@@ -137,11 +154,11 @@ class Stack(nn.Module):
         before = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
         for training in (True, False):
             self.train(training)
-            with keyed_dropouts(self.net), keyed(self.keys):
+            with keyed_dropouts(self.net), keyed(self.keys), _running(self.net) as running:
                 try:
                     together = self(all_x).unflatten(0, (len(self), -1))
                 except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
-                    raise Unstackable(f"their layers do not run side by side ({str(error).splitlines()[0]})") from None
+                    raise Unstackable(f"torch does not run {_words(self.net, running)} side by side") from error
             for member, outputs, key in zip(self.members, together, self.keys, strict=True):
                 net = copy.deepcopy(member.net).train(training)
                 with keyed_dropouts(net), keyed(key):
@@ -185,7 +202,8 @@ class Stack(nn.Module):
                 return functional_call(self.net, own, (x,))
 
         def all_of_them(*given: Tensor) -> Tensor:
-            with unrolled(self.net):
+            with unrolled(self.net), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
                 outputs: Tensor = vmap(one)(*given)
             return outputs
 
@@ -229,6 +247,34 @@ class _LiveNorm(nn.LayerNorm):
         return out if self.bias is None else out + self.bias
 
 
+@contextmanager
+def _running(net: nn.Module) -> Iterator[list[str]]:
+    """The names of the modules that have begun and not yet ended, the innermost last: after an error those in which it came up."""
+    names: list[str] = []
+
+    def begin(name: str, *_: Any) -> None:
+        names.append(name)
+
+    def end(*_: Any) -> None:
+        names.pop()
+
+    handles = [layer.register_forward_pre_hook(partial(begin, name)) for name, layer in net.named_modules()]
+    handles += [layer.register_forward_hook(end) for layer in net.modules()]
+    try:
+        yield names
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _words(net: nn.Module, running: Sequence[str]) -> str:
+    """The innermost of the running modules, by its kind."""
+    name = running[-1] if running else ""
+    layer = net.get_submodule(name)
+    kind = next(c for c in type(layer).__mro__ if c.__module__ != KeyedDropout.__module__).__name__
+    return f"layers of the kind {kind} ({name})" if name else f"networks of the kind {kind}"
+
+
 def _alike(members: Sequence[Member]) -> None:
     """Refuse what cannot be stacked."""
     nets, settings = [m.net for m in members], [m.settings for m in members]
@@ -237,6 +283,9 @@ def _alike(members: Sequence[Member]) -> None:
         raise Unstackable("their trainings differ in more than rates and decays")
     if settings[0].optimizer in BY_SHAPE:
         raise Unstackable(f"{settings[0].optimizer} looks at a parameter as a whole")
+    rates = {(s.learning_rate, tuple((name, layer.rate) for name, layer in s.layers.items())) for s in settings}
+    if settings[0].optimizer in NOT_PROPORTIONAL and len(rates) > 1:
+        raise Unstackable(f"steps of {settings[0].optimizer} are not proportional to its rate, and their rates differ")
     names = [[(name, type(layer)) for name, layer in net.named_modules()] for net in nets]
     if any(n != names[0] for n in names):
         raise Unstackable("they are not made of the same layers")
