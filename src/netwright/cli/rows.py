@@ -26,7 +26,7 @@ from netwright.data.raw import MAX_BYTES, check_path, format_of
 from netwright.data.read import look
 from netwright.data.sequence_folders import SOUNDS, TABLES, files_in, is_table, read_series
 from netwright.data.series import column_of_series
-from netwright.data.series_rows import gathered_again
+from netwright.data.series_rows import gathered_and_told
 from netwright.data.sound import BadSound, hear, is_sound
 from netwright.data.tree_tables import SOURCES, files_of, holds_sources, one_notation, read_source
 from netwright.data.volumes import column_of_volumes
@@ -93,10 +93,10 @@ def answer(model: Model | Exported, path: Path) -> Answered:
         return _arrays(model, path)
     names = [f.name for f in model.spec.images]
     looked = look(path, images=names)
-    gathered = gathered_again(looked.frame, model.spec)
+    gathered, told = gathered_and_told(looked.frame, model.spec)
     if gathered is not looked.frame:
         key = next(f.by for f in model.spec.wholes if isinstance(f, SeriesField) and f.by)
-        return Answered(pl.concat(_tables(model, gathered)).insert_column(1, gathered[key]), [])
+        return Answered(pl.concat(_tables(model, gathered)).insert_column(1, gathered[key]), told)
     if grouped_field(model.spec):
         return _sets(model, looked)
     table = pl.concat(_tables(model, looked.frame))

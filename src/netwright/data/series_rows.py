@@ -12,11 +12,14 @@ from netwright.core.errors import DataError, UsageError
 from netwright.core.spec import InputSpec, SeriesField
 from netwright.data.cells import counted, to_days, to_numbers
 from netwright.data.infer import guess_kind, pick_column
-from netwright.data.series import column_of_series
+from netwright.data.series import column_of_series, gaps_in
+from netwright.report.text import number
 
 NAME = "series"
 """What the column of series is called."""
 _SHOWN = 8
+UNEVEN = 1.5
+"""A gap is a step of more than this many usual ones: a month of 31 days is none behind one of 28, a day that is left out is one."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ def gather(frame: pl.DataFrame, steps: Steps) -> Gathered:
     """Gather the rows of each series.
 
     Columns of numbers that change within a series are its channels; columns that never do belong to the row. Steps are sorted by
-    the column of order; several rows of one time become one step, the mean of their values.
+    the column of order; several rows of one time become one step, the mean of their values. Steps are taken as they follow each
+    other, however much time lies between them: a warning names the largest gap. Values that are missing stay so (NaN), and are
+    filled linearly in time, level at the ends, where series are encoded.
 
     Raises:
         DataError: a key or a time is missing, a column that must be the same within a series is not, or no column is a channel.
@@ -103,11 +108,21 @@ def gathered_again(frame: pl.DataFrame, spec: InputSpec) -> pl.DataFrame:
     Raises:
         DataError: a column is not there.
     """
+    return gathered_and_told(frame, spec)[0]
+
+
+def gathered_and_told(frame: pl.DataFrame, spec: InputSpec) -> tuple[pl.DataFrame, list[str]]:
+    """As `gathered_again`, and sentences on what is strange about the new rows.
+
+    Raises:
+        DataError: a column is not there.
+    """
     field = next((f for f in spec.wholes if isinstance(f, SeriesField) and f.by), None)
     if field is None or field.name in frame.columns:
-        return frame
+        return frame, []
     steps = Steps(field.by, field.order, field.labels)
-    return gather_known(frame, steps, [c for c in spec.names if c != field.name]).rename({NAME: field.name})
+    found = _known(frame, steps, [c for c in spec.names if c != field.name])
+    return found.frame.rename({NAME: field.name}), [*found.warnings[1:], *gaps_in(found.frame[NAME])]
 
 
 def gather_known(frame: pl.DataFrame, steps: Steps, others: Collection[str]) -> pl.DataFrame:
@@ -116,9 +131,13 @@ def gather_known(frame: pl.DataFrame, steps: Steps, others: Collection[str]) -> 
     Raises:
         DataError: as `gather`.
     """
+    return _known(frame, steps, others).frame
+
+
+def _known(frame: pl.DataFrame, steps: Steps, others: Collection[str]) -> Gathered:
     there = tuple(c for c in others if c in frame.columns)
     ignored = tuple(c for c in frame.columns if c not in {steps.by, steps.order, *steps.labels, *there})
-    return gather(frame, replace(steps, constant=there, ignored=ignored)).frame
+    return gather(frame, replace(steps, constant=there, ignored=ignored))
 
 
 def told(spec: InputSpec, steps: Steps | None) -> InputSpec:
@@ -148,10 +167,11 @@ def _sorted(frame: pl.DataFrame, steps: Steps) -> tuple[pl.DataFrame, list[str]]
     frame = frame.with_row_index("_row")
     if not steps.order:
         return frame.sort(first, "_row", maintain_order=True).drop("_row"), []
-    times = frame[steps.order]
+    times, in_days = frame[steps.order], frame[steps.order].dtype.is_temporal()
     if times.dtype == pl.String:
         read = to_numbers(times)
-        times = to_days(times) if read.null_count() > times.null_count() else read
+        in_days = read.null_count() > times.null_count()
+        times = to_days(times) if in_days else read
     _complete(times.alias(steps.order), "order")
     frame = frame.with_columns(times.alias("_time"))
     backwards = frame.filter((pl.col("_time").diff() < 0).over(steps.by).fill_null(False))
@@ -159,7 +179,44 @@ def _sorted(frame: pl.DataFrame, steps: Steps) -> tuple[pl.DataFrame, list[str]]
     notes = (
         [f"the steps of {counted(n, 'series')} were not in the order of {steps.order}, and were sorted"] if n else []
     )
-    return frame.sort(first, "_time", "_row", maintain_order=True).drop("_row"), notes
+    frame = frame.sort(first, "_time", "_row", maintain_order=True).drop("_row")
+    return frame, [*notes, *_uneven(frame, steps, in_days)]
+
+
+def _uneven(frame: pl.DataFrame, steps: Steps, in_days: bool) -> list[str]:
+    """The sentence on gaps in time: the series with the largest one, and what is done; none where steps are about even."""
+    moved = to_days(frame["_time"]) if in_days else frame["_time"].cast(pl.Float64)
+    taken = frame.select(
+        pl.col(steps.by).alias("by"),
+        pl.col(steps.order).shift(1).over(steps.by).alias("from"),
+        pl.col(steps.order).alias("to"),
+        moved.diff().alias("step"),
+    ).filter(pl.col("from").is_not_null() & pl.col("step").is_finite() & (pl.col("step") > 0))
+    usual = float(taken["step"].median() or 0.0)  # type: ignore[arg-type]
+    gaps = taken.filter(pl.col("step") > UNEVEN * usual)
+    if not gaps.height:
+        return []
+    worst = gaps.row(int(gaps["step"].arg_max() or 0), named=True)
+    largest, normal = (_span(v, in_days) for v in (worst["step"], usual))
+    return [
+        f"steps in {steps.order} are uneven in {counted(gaps['by'].n_unique(), 'series')}: the largest gap is {largest} in series "
+        f"{worst['by']!r}, from {worst['from']} to {worst['to']}, where {normal} is usual; steps are taken as they follow each other, "
+        "however much time lies between them (to show it, fill the gaps in, or add a column with the time since the step before)"
+    ]
+
+
+def _span(step: float, in_days: bool) -> str:
+    """A length of time in words.
+
+    >>> _span(847.0, False), _span(2.0, True), _span(0.5, True), _span(90 / 86400, True)
+    ('847', '2 days', '12 h', '90 s')
+    """
+    if not in_days:
+        return number(step)
+    for size, unit in ((1.0, "days"), (24.0, "h"), (1440.0, "min")):
+        if step * size >= 2 or step == size == 1:
+            return f"{number(round(step * size, 3))} {unit if step != 1 or unit != 'days' else 'day'}"
+    return f"{number(round(step * 86_400, 3))} s"
 
 
 def _parts(frame: pl.DataFrame, steps: Steps) -> tuple[list[str], list[str], list[str]]:
