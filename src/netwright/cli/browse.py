@@ -58,8 +58,8 @@ def show(
         Path | None,
         typer.Option(
             metavar="FILE.html",
-            help="Also write a page with the diagram of a layer, a template or a recipe, or with what an exhibit shows. "
-            "By default none is written.",
+            help="Also write a page with the diagram of a layer, a template or a recipe, with the curve of an activation, or with "
+            "what an exhibit shows. By default none is written.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -68,7 +68,8 @@ def show(
     """Show one member of a list in full.
 
     What it does, where it comes from, what it needs, and its options. A layer, a template or a recipe is built small,
-    on made-up rows, and its parts are drawn in order, with shapes, parameters and what a row costs.
+    on made-up rows, and its parts are drawn in order, with shapes, parameters and what a row costs. An activation is drawn
+    as a curve, with its derivative.
 
     \b
     Examples:
@@ -95,24 +96,31 @@ def show(
         if finding := _drawn(family, entry, seed, wanted=bool(out), debug=debug):
             print()
             print_finding(finding, max_rows=60)
+            if family == "activations":
+                _plot(finding)
             sections.append((family, finding))
     if out and sections:
         _write(out, name, sections)
     return 0
 
 
-DRAWN = ("layers", "templates", "recipes", "exhibits")
+DRAWN = ("layers", "templates", "recipes", "exhibits", "activations")
 """Lists whose members have a figure."""
 
 
 def _drawn(family: str, entry: Entry, seed: int, *, wanted: bool, debug: bool) -> Finding | None:
-    """The network of an entry, looked at from inside; of an exhibit, where a page is wanted, what it shows in its small size."""
+    """The network of an entry, looked at from inside; of an activation its curve; of an exhibit, where a page is wanted, what it
+    shows in its small size."""
     if family == "exhibits":
         from netwright.exhibits.course import exhibited
 
         return next(exhibited([entry], tiny=True, seed=seed, tell=lambda event: None, debug=debug)) if wanted else None
     if family not in DRAWN:
         return None
+    if family == "activations":
+        from netwright.nn.curves import curve
+
+        return curve(entry.name)
     from netwright.recipes.built import shown
 
     try:
@@ -120,6 +128,17 @@ def _drawn(family: str, entry: Entry, seed: int, *, wanted: bool, debug: bool) -
     except UsageError as error:
         print(f"\n  not drawn: {error}")
         return None
+
+
+def _plot(finding: Finding) -> None:
+    """The charts of a finding, in letters."""
+    from netwright.report.textplot import plotted
+
+    for figure in finding.figures:
+        print(f"  {figure.title}")
+        for line in plotted(figure):
+            print(f"    {line}")
+        print()
 
 
 def _write(out: Path, name: str, found: list[tuple[str, Finding]]) -> None:
