@@ -144,7 +144,7 @@ SUBJECTS = {
 
 
 CASES = [(kind, entry.name) for kind, make in SUBJECTS.items() for entry in fitting(EXPLANATIONS, make())]
-OWN = {"attention"}
+OWN = {"attention", "filters-in-time", "filters-of-volumes", "shifts-in-time"}
 """Explanations that have subjects of their own elsewhere."""
 SEQUENCES = {"gradient-over-time", "gates"}
 """Those of rows that are read step by step."""
