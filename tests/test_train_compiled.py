@@ -14,6 +14,7 @@ from netwright.core.errors import TrainingError
 from netwright.data.batch import Block
 from netwright.losses.standard import CrossEntropy
 from netwright.train import compiled
+from netwright.train.diverge import NotFinite
 from netwright.train.hooks import Checkpoint, Quiet
 from netwright.train.judging import Evaluate, KeepBest
 from netwright.train.loop import train
@@ -74,23 +75,77 @@ def test_layers_with_rates_of_their_own_and_no_clipping_are_compiled_alike() -> 
     assert_equal(fast, slow)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("without_compiler")
-def test_a_killed_compiled_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    class Kill(Quiet):
-        def on_step(self, state: State) -> None:
-            if state.step >= 35:
-                raise KeyboardInterrupt
+class Kill(Quiet):
+    """Stands for a kill after a step."""
 
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, state: State) -> None:
+        if state.step >= self.step:
+            raise KeyboardInterrupt
+
+
+def killed_and_whole(path: Path, step: int) -> tuple[State, State]:
     def run(net: nn.Module, *hooks: Quiet, path: Path | None = None) -> State:
         chain = [Evaluate(OBJECTIVE, BLOCK, CrossEntropy(), "log-loss"), KeepBest("log-loss", None), *hooks]
         return train(net, OBJECTIVE, BLOCK, SETTINGS, seed=7, hooks=chain, checkpoint=path)
 
-    whole, path = run(small_net()), tmp_path / "killed.safetensors"
+    whole = run(small_net())
     with pytest.raises(KeyboardInterrupt):
-        run(small_net(), Checkpoint(path, every_seconds=0), Kill(), path=path)
-    again = run(small_net(), Checkpoint(path), path=path)
+        run(small_net(), Checkpoint(path, every_seconds=0), Kill(step), path=path)
+    return run(small_net(), Checkpoint(path), path=path), whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [3, 8, 18, 35])
+@pytest.mark.usefixtures("without_compiler")
+def test_a_killed_compiled_training_goes_on_to_the_same_bits(step: int, tmp_path: Path) -> None:
+    again, whole = killed_and_whole(tmp_path / "killed.safetensors", step)
     assert all(torch.equal(a, b) for a, b in zip(weights_of(whole.net), weights_of(again.net), strict=True))
+    assert again.values == whole.values
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_compiler")
+def test_what_is_no_longer_compiled_is_not_compiled_after_a_resume_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = compiled.Compiled.__call__
+
+    def diverging(self: Any, batches: Any, keys: Any, rates: Any, step: int) -> Any:
+        if step == 29:
+            raise NotFinite(step, math.inf, 1.0, "")
+        return call(self, batches, keys, rates, step)
+
+    monkeypatch.setattr(compiled.Compiled, "__call__", diverging)
+    again, whole = killed_and_whole(tmp_path / "killed.safetensors", 35)
+    assert whole.values["compiled"] == "not compiled, because the loss became inf at step 29"
+    assert again.values == whole.values
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(whole.net), weights_of(again.net), strict=True))
+
+
+class Idle(nn.Module):
+    """Has a layer that it does not use, too large to be merged with others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.used, self.unused = nn.Linear(4, 3), nn.Linear(200, 200)
+
+    def forward(self, x: Any) -> Any:
+        return self.used(x["x"])
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["adamw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "plain-sgd"))]
+)
+@pytest.mark.usefixtures("without_compiler")
+def test_weights_that_are_not_used_stay_as_they_are(optimizer: str) -> None:
+    fast, slow = both(SETTINGS.model_copy(update={"optimizer": optimizer}), Idle)
+    assert fast.values["compiled"].startswith("8 steps")
+    assert_equal(fast, slow)
+    assert torch.equal(fast.net.unused.weight, Idle().unused.weight)  # type: ignore[union-attr, arg-type]
 
 
 @pytest.mark.slow

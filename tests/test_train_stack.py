@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from netwright.train.entries import OPTIMIZERS
 from netwright.train.hooks import Checkpoint, Quiet
 from netwright.train.judging import Evaluate, KeepBest
 from netwright.train.loop import train
+from netwright.train.members import Judge, train_members
 from netwright.train.objectives import Supervised
 from netwright.train.settings import Layer, Training
 from netwright.train.stack import Member, Stack, Unstackable
@@ -318,6 +320,56 @@ def test_a_member_that_diverges_stops_alone() -> None:
         net, _ = alone(members[k], rows())
         for name, tensor in stack.part(dict(stack.named_parameters()), k).items():
             torch.testing.assert_close(tensor, dict(net.named_parameters())[name], rtol=1e-4, atol=1e-5)
+
+
+class Spoil(Quiet):
+    """Makes weights of some members infinite after a step."""
+
+    def __init__(self, step: int, names: dict[int, str]) -> None:
+        self.step, self.names = step, names
+
+    def on_step(self, state: State) -> None:
+        if state.step == self.step and isinstance(state.net, Stack):
+            for k, name in self.names.items():
+                dict(state.net.net.named_parameters())[name].data[k] = math.inf
+
+
+def test_members_that_diverge_name_the_step_and_the_layer_of_each() -> None:
+    members = [Member(small_net(k), k, FIFTY) for k in range(3)]
+    stack, state = stacked(members, rows(), Spoil(7, {0: "body.0.weight", 2: "body.4.weight"}), steps=50)
+    assert state.stopped == {
+        "0": ["member 0: the loss became nan at step 7, first in the output of body.0 (Linear)", 1],
+        "2": ["member 2: the loss became nan at step 7, first in the output of body.4 (Linear)", 1],
+    }
+    net, _ = alone(members[1], rows())
+    for name, tensor in stack.part(dict(stack.named_parameters()), 1).items():
+        torch.testing.assert_close(tensor, dict(net.named_parameters())[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_member_that_diverged_has_the_best_weights_and_the_history_until_then() -> None:
+    members, valid = [Member(small_net(k), k, FIFTY) for k in range(2)], rows(30, seed=5)
+    judge = Judge(CrossEntropy(), "log-loss", [valid])
+    done, why = train_members(members, OBJECTIVE, rows(), judge, lambda k: [Spoil(12, {1: "body.0.weight"})])
+    assert not why and done[0].stop == "" and len(done[0].history.rows) == 10
+    diverged = done[1]
+    assert diverged.stop == "member 1: the loss became nan at step 12, first in the output of body.0 (Linear)"
+    assert len(diverged.history.rows) == 2 and diverged.best is not None and diverged.best[1] <= 2
+    until = copy.deepcopy(small_net(1))
+    hooks = [Evaluate(OBJECTIVE, valid, CrossEntropy(), "log-loss"), KeepBest("log-loss", None), End(10)]
+    state = train(until, OBJECTIVE, rows(), FIFTY, seed=1, hooks=hooks)
+    for name, tensor in state.group("best").items():
+        torch.testing.assert_close(dict(diverged.net.named_parameters())[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+class End(Quiet):
+    """Ends a training after the epoch of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_epoch(self, state: State) -> None:
+        if state.step >= self.step:
+            state.stop = "enough"
 
 
 def test_a_killed_stack_goes_on_to_the_same_bits(tmp_path: Path) -> None:

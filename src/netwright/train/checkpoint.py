@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from netwright.core.errors import DataError
 from netwright.core.files import writing
 from netwright.train.light import without_compiler
+from netwright.train.stack import Member, Stack
 from netwright.train.state import History, State
 
 
@@ -43,6 +45,24 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def save_checkpoint(path: Path, state: State) -> None:
     """Store all of a training's state."""
+    tensors, values = taken(state)
+    identity = {"seed": state.seed, "steps_per_epoch": state.steps_per_epoch, "settings": state.settings.model_dump()}
+    save_tensors(path, tensors, {**identity, "members": digests(state.net), **values})
+
+
+def digests(net: nn.Module) -> list[str]:
+    """What the seed, settings and rows of each member of a stack come down to; nothing of a network alone."""
+    return [_digest(member) for member in net.members] if isinstance(net, Stack) else []
+
+
+def _digest(member: Member) -> str:
+    rows = b"all" if member.rows is None else member.rows.cpu().numpy().tobytes()
+    whole = f"{member.seed} {member.settings.model_dump_json()} ".encode() + rows
+    return hashlib.blake2b(whole, digest_size=16).hexdigest()
+
+
+def taken(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a training changes: tensors by name, not copied, and JSON values."""
     tensors = {f"net/{k}": v for k, v in state.net.state_dict().items()}
     tensors |= {f"hook/{k}": v for k, v in state.tensors.items()}
     for player, optimizer in state.optimizers.items():
@@ -50,16 +70,13 @@ def save_checkpoint(path: Path, state: State) -> None:
             slots = optimizer.state.get(parameter, {})
             tensors |= {f"optimizer/{player}/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
     values = {
-        "seed": state.seed,
-        "steps_per_epoch": state.steps_per_epoch,
         "step": state.step,
         "epoch": state.epoch,
         "stop": state.stop,
         "history": state.history.rows,
         "values": state.values,
-        "settings": state.settings.model_dump(),
     }
-    save_tensors(path, tensors, values)
+    return tensors, values
 
 
 def _learned(optimizer: Optimizer) -> list[Tensor]:
@@ -68,7 +85,7 @@ def _learned(optimizer: Optimizer) -> list[Tensor]:
 
 
 def load_checkpoint(path: Path, state: State) -> None:
-    """Bring a fresh state to where a checkpoint stood.
+    """Bring a fresh state to where a checkpoint stood; where it is refused the network stays as it is.
 
     Raises:
         DataError: the file is damaged, or belongs to another training.
@@ -79,9 +96,20 @@ def load_checkpoint(path: Path, state: State) -> None:
         raise DataError(
             f"{path} belongs to a training with other settings, another seed or other rows; remove it to start this training afresh"
         )
+    theirs, ours = values.get("members", []), digests(state.net)
+    if theirs != ours:
+        other = next(
+            (k for k, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours))
+        )
+        raise DataError(
+            f"{path} belongs to a stack of {len(theirs)} networks, this one has {len(ours)}, and number {other} of them has another "
+            "seed, other settings or other rows; remove it to start this training afresh"
+        )
+    before = {name: tensor.clone() for name, tensor in state.net.state_dict().items()}
     try:
-        _restore(state, tensors, values)
+        restore(state, tensors, values)
     except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        state.net.load_state_dict(before)
         raise DataError(
             f"{path} does not fit this network ({error}); remove it to start this training afresh"
         ) from error
@@ -95,7 +123,8 @@ def laid_out(tensor: Tensor, like: Tensor | None) -> Tensor:
     return torch.empty_like(like, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
 
 
-def _restore(state: State, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+def restore(state: State, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Bring a state to where another stood when it was `taken`; the tensors may become its own."""
     parts: dict[str, dict[str, Tensor]] = {"net": {}, "hook": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")

@@ -30,6 +30,9 @@ UNROLLED = 8
 BACKEND = "inductor"
 """Who compiles."""
 
+NOT = "not compiled"
+"""How the word begins that says why steps are not."""
+
 Slots = tuple[Tensor, ...]
 _Rule = Callable[[Tensor, Tensor, Slots, Tensor, dict[str, Any]], tuple[Tensor, Slots]]
 
@@ -55,6 +58,7 @@ class Compiled:
         self.net, self.objective, self.weights = net, objective, weights
         self._refuse()
         self._rule, self._slots = RULES[weights.settings.optimizer]
+        self._learned = self._used(example[0])
         arguments = self._arguments(example, torch.zeros(UNROLLED, dtype=torch.int64), [0.0] * UNROLLED)
         self._run = _compiled(self._steps, arguments)
 
@@ -104,8 +108,22 @@ class Compiled:
 
     # --- what goes in -------------------------------------------------------------------------------------------------
 
+    def _used(self, batch: Batch) -> list[bool]:
+        """Which tensors have a gradient: an optimiser leaves others as they are."""
+        tensors = [t.detach() for group in self.weights.groups for t in group.tensors]
+        self._learned = [True] * len(tensors)
+        _, gradients = self._gradients(tensors, batch, torch.tensor(0))
+        self._learned = [g is not None for g in gradients]
+        state = self.weights.optimizer.state
+        if any(name not in state.get(t, {}) for t in self._tensors() for name in self._slots):
+            raise NotCompiled("some weights were not moved by the first steps")
+        return self._learned
+
     def _tensors(self) -> list[Tensor]:
-        return [t for group in self.weights.groups for t in group.tensors]
+        return self._of_learned([t for group in self.weights.groups for t in group.tensors])
+
+    def _of_learned(self, of_each: Sequence[Any]) -> list[Any]:
+        return [one for one, learned in zip(of_each, self._learned, strict=True) if learned]
 
     def _state(self) -> list[Slots]:
         state = self.weights.optimizer.state
@@ -135,13 +153,14 @@ class Compiled:
         numbers: Tensor,
     ) -> tuple[list[Tensor], list[Slots], Tensor, Tensor]:
         losses, norms, limit = [], [], self.weights.settings.clip_norm
-        options = [dict(at) for at in self.weights.optimizer.param_groups for _ in at["params"]]
-        factors = [group.rates[0] for group in self.weights.groups for _ in group.tensors]
+        options = self._of_learned([dict(at) for at in self.weights.optimizer.param_groups for _ in at["params"]])
+        factors = self._of_learned([group.rates[0] for group in self.weights.groups for _ in group.tensors])
         for k in range(UNROLLED):
             batch = Batch(
                 {n: t[k] for n, t in x.items()}, None if y is None else y[k], None if weight is None else weight[k]
             )
-            loss, gradients = self._gradients(tensors, batch, keys[k])
+            loss, found = self._gradients(tensors, batch, keys[k])
+            gradients = [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]
             norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
             if limit is not None:
                 gradients = [g * (limit / (norm + 1e-6)).clamp(max=1.0) for g in gradients]
@@ -154,9 +173,11 @@ class Compiled:
             norms.append(norm)
         return tensors, slots, torch.stack(losses), torch.stack(norms)
 
-    def _gradients(self, tensors: list[Tensor], batch: Batch, key: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _gradients(self, tensors: list[Tensor], batch: Batch, key: Tensor) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         tensors = [t.requires_grad_() for t in tensors]
-        own = self.weights.named(self.net, tensors)
+        given = dict(zip(map(id, self._tensors()), tensors, strict=True))
+        all_of_them = [t for group in self.weights.groups for t in group.tensors]
+        own = self.weights.named(self.net, [given.get(id(t), t.detach()) for t in all_of_them])
 
         class _With(nn.Module):
             def forward(inner, x: Any) -> Any:
@@ -165,7 +186,7 @@ class Compiled:
         with torch.enable_grad(), keyed(key):
             loss = self.objective.step(_With(), batch, torch.Generator())["net"].mean()
             gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
-        return loss, [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, gradients, strict=True)]
+        return loss, gradients
 
 
 def _stacked(of_each: Sequence[Tensor | None]) -> Tensor | None:
@@ -260,18 +281,21 @@ RULES: dict[str, tuple[_Rule, tuple[str, ...]]] = {
 
 
 class Compiling:
-    """What of a training is compiled: strides of UNROLLED steps from the second stride on, if its settings ask for it.
+    """What of a training is compiled: strides of UNROLLED steps from the second stride on, if its settings ask for it. They begin at
+    steps 0, UNROLLED, 2 UNROLLED ... of an epoch, so that a resume does the same strides.
 
-    `state.values["compiled"]` says whether it is, or why not.
+    `state.values["compiled"]` says whether it is, or why not; a resume keeps to what was not.
     """
 
     def __init__(self, net: nn.Module, objective: Objective, players: Mapping[str, Weights], state: State) -> None:
         self.net, self.objective, self.players, self.state = net, objective, players, state
-        self.wanted = state.settings.compiled
+        self.wanted = state.settings.compiled and not state.values.get("compiled", "").startswith(NOT)
         self._function: Compiled | None = None
 
     def strides(self, steps: Iterator[list[Batch]]) -> Iterator[list[list[Batch]]]:
         """The steps, UNROLLED at a time where they can be compiled, else one by one."""
+        begun = (self.state.step - self.state.epoch * self.state.steps_per_epoch) % UNROLLED
+        yield from ([step] for step in islice(steps, UNROLLED - begun if begun else 0))
         while some := list(islice(steps, UNROLLED if self.wanted else 1)):
             if len(some) == UNROLLED and self._ready([parts[0] for parts in some]):
                 yield some
@@ -286,9 +310,8 @@ class Compiling:
                 self._function = Compiled(self.net, self.objective, next(iter(self.players.values())), example)
                 self.state.values["compiled"] = f"{UNROLLED} steps as one function"
             except NotCompiled as why:
-                self.wanted = False
-                self.state.values["compiled"] = f"not compiled, because {why}"
-        return self._function is not None
+                self.off(str(why))
+        return self.running
 
     def run(self, steps: Sequence[list[Batch]], keys: Tensor, rates: Sequence[float]) -> None:
         """Do the steps of a stride."""
@@ -296,7 +319,12 @@ class Compiling:
         for loss, norm in self._function([parts[0] for parts in steps], keys, rates, self.state.step):
             self.state.add([loss], [norm])
 
-    def off(self) -> bool:
-        """Go on step by step; whether it was not so already."""
-        was, self.wanted, self._function = self._function is not None, False, None
-        return was
+    @property
+    def running(self) -> bool:
+        """Whether there are compiled steps."""
+        return self._function is not None
+
+    def off(self, why: str) -> None:
+        """Go on step by step."""
+        self.wanted, self._function = False, None
+        self.state.values["compiled"] = f"{NOT}, because {why}"

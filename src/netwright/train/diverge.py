@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import TrainingError
 from netwright.data.batch import Batch
+from netwright.train.checkpoint import restore, taken
 from netwright.train.state import State
 from netwright.train.weights import Weights
 
@@ -38,27 +39,36 @@ class NotFinite(TrainingError):
 class Retreat:
     """Remembers good weights, and goes back to them with half of the learning rate.
 
-    Going back is part of the state: `state.values["returns"]` holds step, place and new factor of each, and a resume knows of it.
+    Going back is part of the state: `state.values["returns"]` holds step, place and message of each time. So are the good weights,
+    under "good/" among its tensors and values: a training that was resumed goes back to where it would have gone back to without.
     """
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._good: dict[str, Any] = {}
 
     @property
     def factor(self) -> float:
         """What the learning rate is multiplied with by now."""
         return float(0.5 ** len(self.state.values.get("returns", ())))
 
+    def begin(self) -> None:
+        """Remember the state at the beginning of an epoch; a resume within one brings its good weights along."""
+        if "good" not in self.state.values:
+            self.remember()
+
     def remember(self) -> None:
         """The present state is good: it can be returned to."""
-        s = self.state
-        self._good = {
-            "net": {k: v.detach().clone() for k, v in s.net.state_dict().items()},
-            "optimizers": {k: {p: _copied(slots) for p, slots in o.state.items()} for k, o in s.optimizers.items()},
-            "tensors": {k: v.clone() for k, v in s.tensors.items()},
-            "values": copy.deepcopy(s.values),
-            "at": (s.step, s.epoch, len(s.history.rows)),
+        self.forget()
+        tensors, values = taken(self.state)
+        good = {f"good/{name}": tensor.detach().clone() for name, tensor in tensors.items()}
+        self.state.values["good"] = copy.deepcopy(values)
+        self.state.tensors |= good
+
+    def forget(self) -> None:
+        """There is nothing to return to: an epoch has ended."""
+        self.state.values.pop("good", None)
+        self.state.tensors = {
+            name: tensor for name, tensor in self.state.tensors.items() if not name.startswith("good/")
         }
 
     def back(self, error: NotFinite) -> None:
@@ -82,15 +92,11 @@ class Retreat:
     def rewind(self) -> None:
         """Return without a smaller rate."""
         s = self.state
-        s.net.load_state_dict(self._good["net"])
-        for name, optimizer in s.optimizers.items():
+        good, values, returns = s.group("good"), s.values["good"], s.values.get("returns", [])
+        for optimizer in s.optimizers.values():
             optimizer.state.clear()
-            for parameter, slots in self._good["optimizers"][name].items():
-                optimizer.state[parameter] = _copied(slots)
-        s.tensors = {k: v.clone() for k, v in self._good["tensors"].items()}
-        s.values = {**copy.deepcopy(self._good["values"]), "returns": s.values.get("returns", [])}
-        s.step, s.epoch, rows = self._good["at"]
-        del s.history.rows[rows:]
+        restore(s, {name: tensor.clone() for name, tensor in good.items()}, copy.deepcopy(values))
+        s.values["returns"] = returns
 
 
 def returns_of(state: State) -> str:
@@ -99,10 +105,6 @@ def returns_of(state: State) -> str:
     return "; ".join(
         f"{what}: gone back, and on with {0.5**k:g} of the rate" for k, (_, _, what) in enumerate(returns, 1)
     )
-
-
-def _copied(slots: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: v.clone() if isinstance(v, Tensor) else v for name, v in slots.items()}
 
 
 def first_not_finite(net: nn.Module, parts: Sequence[Batch], again: Sequence[Callable[[], Tensor]]) -> str:
@@ -144,12 +146,19 @@ def _tensors(output: Any) -> list[Tensor]:
     return [t for one in output for t in _tensors(one)] if isinstance(output, list | tuple) else []
 
 
-def stop_diverged(state: State, weights: Weights, losses: Sequence[float], norms: Sequence[float]) -> list[float]:
-    """Stop the members of a stack whose loss or gradient is not finite; the norms that are left."""
+def stop_diverged(
+    state: State, weights: Weights, losses: Sequence[float], norms: Sequence[float], where: Callable[[int], str]
+) -> list[float]:
+    """Stop the members of a stack whose loss or gradient is not finite; the norms that are left.
+
+    Args:
+        where: finds the place of the first such number in a member, in words.
+    """
     kept = list(norms)
     for k, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
         if not math.isfinite(loss + norm):
-            state.stop_member(k, str(NotFinite(state.step, loss, norm, "")))
+            if str(k) not in state.stopped:
+                state.stop_member(k, f"member {k}: {NotFinite(state.step, loss, norm, where(k))}")
             weights.silence(k)
             kept[k] = 0.0
     return kept

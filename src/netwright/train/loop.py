@@ -42,8 +42,9 @@ def train(
 
     Batch orders depend on (seed, epoch) and masks on (seed, step) alone, so a training that goes on from a checkpoint ends
     with the same bits as one that was never interrupted, and a member of a stack with what it would have become alone.
-    A training that diverges goes back to the last good weights with half of its rate, at most twice; in a stack such a member
-    stops, and the others go on.
+    A training that diverges goes back to the last good weights with half of its rate, at most twice. A member of a stack does not go
+    back, since the others share its steps: it stops, `state.stopped` says at which step and layer, its history ends with the epoch
+    before, and the best weights until then are its own; the others go on.
 
     Args:
         net: called as net(x) with the batch's inputs; a `Stack` brings seeds, rows and settings of its members along.
@@ -76,8 +77,6 @@ def train(
         for name, player in objective.players(net).items()
     }
     state = State(net, {name: w.optimizer for name, w in players.items()}, settings, steps_per_epoch, seed)
-    if checkpoint is not None and checkpoint.exists():
-        load_checkpoint(checkpoint, state)
     share = (
         None
         if len(members) == settings.accumulate == 1
@@ -85,39 +84,53 @@ def train(
     )
     rng, retreat = torch.Generator(), Retreat(state)
 
-    def prices(name: str, part: Batch, number: int) -> Tensor:
+    def seeded() -> None:
+        number = derive(seed, "step", state.step)
+        torch.default_generator.manual_seed(number)
+        rng.manual_seed(number + 1)
+
+    def prices(net: nn.Module, key: Tensor, name: str, part: Batch, number: int) -> Tensor:
         with keyed(key_at(key, number)), computing(settings.precision, device.type):
             values = objective.step(net, part, rng)[name]
             return values.view(len(members), -1).mean(1) if isinstance(net, Stack) else values.mean()
 
+    def where(name: str, parts: list[Batch], k: int) -> str:
+        """The place of the first number that is not finite, found by member k's step alone."""
+        one = net.alone(k).to(device) if isinstance(net, Stack) else net
+        own = [part.part(k * part_size, (k + 1) * part_size) for part in parts]
+        first = state.step * len(parts)
+        again = [partial(prices, one, key.view(-1)[k], name, part, first + i) for i, part in enumerate(own)]
+        seeded()
+        with keyed_dropouts(one):
+            return first_not_finite(one, own, again)
+
     def eager(parts: list[Batch], rate: float) -> None:
         for name, weights in players.items():
-            number = derive(seed, "step", state.step)
-            torch.default_generator.manual_seed(number)
-            rng.manual_seed(number + 1)
+            seeded()
             weights.zero()
             losses = [0.0] * len(members)
             for k, part in enumerate(parts):
-                means = prices(name, part, state.step * len(parts) + k)
+                means = prices(net, key, name, part, state.step * len(parts) + k)
                 means.backward(share)  # type: ignore[no-untyped-call]
                 losses = [a + b / len(parts) for a, b in zip(losses, means.view(-1).tolist(), strict=True)]
             norms = weights.norms()
             if not math.isfinite(sum(losses) + sum(norms)):
                 if len(members) == 1:
-                    again = [partial(prices, name, part, state.step * len(parts) + k) for k, part in enumerate(parts)]
-                    raise NotFinite(state.step, losses[0], norms[0], first_not_finite(net, parts, again))
-                norms = stop_diverged(state, weights, losses, norms)
+                    raise NotFinite(state.step, losses[0], norms[0], where(name, parts, 0))
+                norms = stop_diverged(state, weights, losses, norms, partial(where, name, parts))
             weights.step(rate, norms)
             state.add(losses, norms)
 
-    compiling = Compiling(net, objective, players, state)
     with torch.random.fork_rng(devices=[]), keyed_dropouts(net), released(players.values()):
+        if checkpoint is not None and checkpoint.exists():
+            load_checkpoint(checkpoint, state)
+        compiling = Compiling(net, objective, players, state)
         for hook in hooks:
             hook.on_start(state)
         while state.epoch < settings.epochs and not state.stop:
             net.train()
             began = time.monotonic()
-            retreat.remember()
+            retreat.begin()
             try:
                 for steps in compiling.strides(_steps(source, members, state, part_size, device)):
                     numbers = range(state.step, state.step + len(steps))
@@ -134,16 +147,19 @@ def train(
                     if state.step % EVERY < len(steps):
                         retreat.remember()
                 else:
+                    retreat.forget()
                     state.epoch += 1
                     state.row = _summary(state, members, retreat.factor, time.monotonic() - began)
                     state.history.rows.append(state.row)
                     for hook in hooks:
                         hook.on_epoch(state)
             except NotFinite as error:
-                if compiling.off():  # once more step by step, to find the layer
+                if compiling.running:  # once more step by step, to find the layer
                     retreat.rewind()
+                    compiling.off(str(error))
                 else:
                     retreat.back(error)
+        retreat.forget()
         for hook in hooks:
             hook.on_end(state)
     if device.type != "cpu":

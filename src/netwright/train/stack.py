@@ -30,10 +30,7 @@ NOT_PROPORTIONAL = ("asgd",)
 
 SLOWER: dict[tuple[type[nn.Module], ...], str] = {
     (nn.modules.conv._ConvNd,): "convolutions are faster in turn on a processor",
-    (
-        nn.MultiheadAttention,
-        SelfAttention,
-    ): "torch's attention runs side by side only in a loop, which is slower than in turn",
+    (nn.MultiheadAttention,): "torch's attention runs side by side only in a loop, which is slower than in turn",
 }
 """Layers that take longer side by side than in turn, and why."""
 
@@ -210,6 +207,15 @@ class Stack(nn.Module):
         return all_of_them
 
     # --- what becomes of it -------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def alone(self, k: int) -> nn.Module:
+        """A copy of member k as it is now, as a network of its own."""
+        net = copy.deepcopy(self.members[k].net).train(self.training)
+        own = {**dict(net.named_buffers()), **dict(net.named_parameters())}
+        for name, tensor in self.part({**dict(self.named_buffers()), **dict(self.named_parameters())}, k).items():
+            own[name].copy_(tensor)
+        return net
 
     def part(self, tensors: Mapping[str, Tensor], k: int) -> dict[str, Tensor]:
         """Member k's parameters and buffers, of the names that it has alone, padding cut away, as views of the stack's."""
