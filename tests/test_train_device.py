@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch import Tensor
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from commandline import call
 from conftest import make_frame
@@ -27,21 +30,85 @@ from netwright.train.machine import device_named
 from netwright.train.way import choose_way
 
 alone = pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has an accelerator")
-BY_LENGTH = {
-    "ngram-bag",
-    "word-conv",
-    "char-conv",
-    "char-cnn",
-    "transformer",
-    "attention-pooling",
-    "series-resnet",
-    "series-inception",
-    "audio-conv",
-    "recurrent",
-    "tree-lstm",
-    "tree-esn",
-}
-"""Templates that cut a batch to its longest row, for which lengths must be there and not only shapes."""
+THERE = torch.device("meta")
+"""The device that tensors of `Elsewhere` say they are on: one that torch makes tensors of without a driver."""
+
+
+class Elsewhere(Tensor):
+    """A tensor that says it is on another device; its values are held on the processor, so that `int(lengths.amax())` has an answer.
+
+    It finds tensors that are made or left on the processor. It has none of an accelerator's kernels, and knows nothing of speed.
+    """
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> Elsewhere:
+        self: Elsewhere = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            held.size(),
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            device=THERE,
+        )
+        self.held = held
+        return self
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return on_its_device(func, args, kwargs or {})
+
+    def tolist(self) -> Any:
+        return self.held.tolist()
+
+
+class TwoDevices(TorchDispatchMode):
+    """Within it tensors that are asked for on `THERE` are those of `Elsewhere`, and no operation takes tensors of both devices."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return on_its_device(func, args, kwargs or {})
+
+
+def on_its_device(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """An operation of torch on held values; its outcome is where its tensors are, or where it is asked for.
+
+    Raises:
+        RuntimeError: its tensors are on two devices. A number in a tensor without dimensions may come from the processor, as in torch.
+    """
+    tensors = [arg for arg in tree_leaves((args, kwargs)) if isinstance(arg, Tensor)]
+    there = [arg for arg in tensors if isinstance(arg, Elsewhere)]
+    here = [arg for arg in tensors if not isinstance(arg, Elsewhere) and arg.dim()]
+    if there and here and func is not torch.ops.aten.copy_.default:
+        raise RuntimeError(f"{func}: tensors of two devices")
+    asked = kwargs.get("device")
+    if asked is not None:
+        kwargs = kwargs | {"device": torch.device("cpu")}
+    held_args, held_kwargs = tree_map_only(Elsewhere, lambda tensor: tensor.held, (args, kwargs))
+    outcome = func(*held_args, **held_kwargs)
+    if not (there if asked is None else asked == THERE):
+        return outcome
+    outcome = tree_map_only(Tensor, Elsewhere, outcome)
+    return return_and_correct_aliasing(func, args, kwargs, outcome) if there else outcome
+
+
+@pytest.fixture
+def two_devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two devices; `torch.tensor` copies its values to the other one, as it does for all devices but this."""
+    make = torch.tensor
+
+    def tensor(values: Any, *, device: Any = None, **options: Any) -> Tensor:
+        made = make(values, **options)
+        return made if device is None else made.to(device)
+
+    monkeypatch.setattr(torch, "tensor", tensor)
+    with TwoDevices():
+        yield
+
+
+def elsewhere(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the other device."""
+    return {name: Elsewhere(t.detach().clone()).requires_grad_(t.requires_grad) for name, t in tensors.items()}
 
 
 def test_names_of_the_processor_mean_the_processor() -> None:
@@ -104,21 +171,49 @@ def test_the_ways_of_the_processor_are_tried_on_the_processor_alone(
     assert way.reason.startswith("on auto: ") == (there == "cuda") and way.step_seconds > 0
 
 
+def shortened(x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same rows, the longer one of fewer steps, words, elements or nodes than its tensor has room for, so that it is trimmed."""
+    found = {}
+    for name, tensor in x.items():
+        found[name] = tensor.clone()
+        if name.endswith(":length"):
+            found[name][0] = tensor[0] // 2 + 1
+        elif tensor.dim() == 2 and name.endswith((":words", ":chars", ":labels", ":parents")):
+            found[name][0, tensor.shape[1] // 2 + 1 :] = -1 if name.endswith(":parents") else 0
+    return found
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_nothing_in_a_network_is_made_on_another_device(template: str, training: bool) -> None:
+def test_forwards_and_backwards_a_network_is_on_one_device_with_the_numbers_of_the_processor(
+    template: str, training: bool, two_devices: None
+) -> None:
     kind = kind_for(TEMPLATES[template])
     spec, target = sample_spec(kind), sample_target(kind, "classes")
     net = Recipe(name="r", template=template, loss="cross-entropy").build(spec, target, 0).train(training)
-    x = two_rows(spec)
+    x, weights = shortened(two_rows(spec)), dict(net.named_parameters())
+    moved = elsewhere(weights | dict(net.named_buffers()))
+    torch.manual_seed(1)
+    outputs = functional_call(net, moved, (elsewhere(x),))
+    gradients = torch.autograd.grad(outputs.square().sum(), [moved[name] for name in weights])
+    torch.manual_seed(1)
+    expected = net(x)
+    wanted = torch.autograd.grad(expected.square().sum(), list(weights.values()))
+    assert isinstance(outputs, Elsewhere)
+    torch.testing.assert_close(outputs.held, expected)
+    for found, right in zip(gradients, wanted, strict=True):
+        assert isinstance(found, Elsewhere)
+        torch.testing.assert_close(found.held, right)
 
-    def elsewhere(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
-        return {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in tensors.items()}
 
-    with FakeTensorMode():  # in which tensors of two devices do not mix
-        weights = elsewhere(dict(net.named_parameters()) | dict(net.named_buffers()))
-        if template in BY_LENGTH:
-            with pytest.raises(DataDependentOutputException):
-                functional_call(net, weights, (elsewhere(x),))
-            return
-        assert functional_call(net, weights, (elsewhere(x),)).device.type == "meta"
+def test_a_tensor_that_is_left_on_the_processor_is_found(two_devices: None) -> None:
+    class Counted(torch.nn.Module):
+        def forward(self, x: Tensor, device: torch.device | None) -> Tensor:
+            steps = torch.arange(int(x.amax()), device=device)
+            return x[: len(steps)] * steps
+
+    x = elsewhere({"x": torch.tensor([1.0, 2.0, 3.0])})["x"]
+    there = Counted()(x, x.device)
+    assert isinstance(there, Elsewhere) and there.tolist() == [0.0, 2.0, 6.0]
+    with pytest.raises(RuntimeError, match="two devices"):
+        Counted()(x, None)
