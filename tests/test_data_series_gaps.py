@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from netwright.cli.rows import answer
 from netwright.data.series import series_of
 from netwright.data.series_rows import Gathered, Steps, gather, gathered_again, gathered_and_told, told
-from netwright.recipes.sample_specs import sample_spec
+from netwright.model import Model
+from netwright.recipes.entries import RECIPES
+from netwright.recipes.sample_specs import sample_spec, sample_target
 from netwright.workflow.prepare import look_at
 from netwright.workflow.settings import Settings
 
@@ -84,7 +88,7 @@ def test_without_a_column_of_order_nothing_is_known_of_gaps() -> None:
     assert uneven(gather(pl.DataFrame({"id": ["a"] * 3, "v": [1.0, 2.0, 3.0]}), Steps("id"))) == []
 
 
-def test_a_run_says_what_is_done_with_gaps_in_time_and_with_missing_values(tmp_path: object) -> None:
+def test_a_run_says_what_is_done_with_gaps_in_time_and_with_missing_values(tmp_path: Path) -> None:
     rows = [(f"u{k}", t, None if (k, t) == (3, 2) else float(k + t), "ab"[k % 2]) for k in range(12) for t in GAPPY]
     frame = pl.DataFrame(rows, schema=["id", "t", "v", "y"], orient="row")
     path = f"{tmp_path}/long.csv"
@@ -106,3 +110,29 @@ def test_new_rows_with_gaps_are_told_of_too() -> None:
     assert again.equals(gathered_again(frame, known)) and len(again) == 2
     assert [("uneven in 2 series" in n, "filled linearly" in n) for n in notes] == [(True, False), (False, True)]
     assert gathered_and_told(again, known) == (again, [])
+
+
+@pytest.mark.parametrize("form", ["long", "folder", "npz"])
+def test_missing_values_of_new_rows_are_told_of_in_every_form_of_series(form: str, tmp_path: Path) -> None:
+    spec = sample_spec("series")
+    (field,) = spec.fields
+    one = field.model_copy(update={"channels": 1, "center": (0.0,), "spread": (1.0,)})
+    known = spec.model_copy(update={"fields": (one,)})
+    values = [1.0, None, 3.0, 4.0]
+    if form == "long":
+        known = told(known, Steps("id", "t", labels=("v",)))
+        path = tmp_path / "new.csv"
+        pl.DataFrame({"id": ["a"] * 4, "t": range(4), "v": values}).write_csv(path)
+    elif form == "folder":
+        known = told(known, Steps("", labels=("v",)))
+        path = tmp_path / "new"
+        path.mkdir()
+        pl.DataFrame({"v": values}).write_csv(path / "a.csv")
+    else:
+        path = tmp_path / "new.npz"
+        np.savez(path, x=np.array([1.0, np.nan, 3.0, 4.0], dtype=np.float32), x_lengths=np.array([4]))
+    target = sample_target("series", "classes")
+    recipe = RECIPES["gru-classifier"].load()(width=4)
+    model = Model(recipe.build(known, target, 0).eval(), known, target, recipe.make_loss(target), recipe)
+    (note,) = answer(model, path).notes
+    assert "25.00% of the values, in 1 of 1 series, are missing; they are filled linearly in time" in note

@@ -25,7 +25,7 @@ from netwright.data.picture import is_picture
 from netwright.data.raw import MAX_BYTES, check_path, format_of
 from netwright.data.read import look
 from netwright.data.sequence_folders import SOUNDS, TABLES, files_in, is_table, read_series
-from netwright.data.series import column_of_series
+from netwright.data.series import column_of_series, gaps_in
 from netwright.data.series_rows import gathered_and_told
 from netwright.data.sound import BadSound, hear, is_sound
 from netwright.data.tree_tables import SOURCES, files_of, holds_sources, one_notation, read_source
@@ -198,7 +198,8 @@ def _series_files(model: Model | Exported, path: Path, field: SeriesField) -> An
     if not good:
         refuse_bad(str(path), bad, len(names), "series")
     cells = column_of_series([row for row in rows if row is not None], field.name)
-    return _of_files(model, cells, names, good, bad, "series")
+    answered = _of_files(model, cells, names, good, bad, "series")
+    return replace(answered, notes=[*answered.notes, *gaps_in(cells)])
 
 
 def _of_files(
@@ -219,7 +220,7 @@ def _arrays(model: Model | Exported, path: Path) -> Answered:
         if alone is not None and len(model.spec.fields) == 1:
             archive.check([stored, *used_with(archive, [stored]).values()], MAX_BYTES)
             series, _, notes = series_of_arrays(archive, [stored], alone.name)
-            return Answered(pl.concat(_tables(model, series.to_frame())), notes)
+            return Answered(pl.concat(_tables(model, series.to_frame())), [*notes, *gaps_in(series)])
         if len(stored.shape) == 2:
             archive.check([stored], MAX_BYTES)
             frame = pl.DataFrame(archive.read(stored), schema=[f"x{i}" for i in range(stored.shape[1])], orient="row")
