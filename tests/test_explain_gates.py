@@ -131,3 +131,18 @@ def test_the_command_explains_a_recurrent_model(tmp_path: Path) -> None:
     ended = call("explain", tmp_path / "model", tmp_path / "rows.parquet", "--report", tmp_path / "page.html")
     assert ended.code == 0 and "gradient at the last of" in ended.out and "update gates" in ended.out
     assert "Gates of the GRU" in (tmp_path / "page.html").read_text()
+
+
+def test_of_several_networks_one_is_drawn_and_a_long_text_has_a_map_for_each_gate() -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["and", "so", "on", "it", "goes", "well"], 50)) for _ in range(60)]
+    frame, y = pl.DataFrame({"text": texts}), [str(k % 2) for k in range(60)]
+    net = nw.Classifier(template="recurrent", options={"width": 3}, epochs=1, members=2, random_state=0)
+    subject = load_subject(net.fit(frame, y), frame, y)
+    found = asked(subject)
+    assert len(found.tables[0].rows) == 8 and "members.1 layer 1 backwards" in {row[0] for row in found.tables[0].rows}
+    assert all(len(f.series) == 1 and len(f.series[0].x) == 40 for f in found.figures)
+    assert [f.title.split(",")[0] for f in found.figures[:2]] == ["Update gates of the GRU", "Reset gates of the GRU"]
+    assert "The first 40 of 50 words." in found.figures[0].caption
+    lines = ask(EXPLANATIONS["gradient-over-time"], "explain", subject, budget_seconds=9, seed=0).figures[0].series
+    assert [s.name for s in lines][1:3] == ["members.0 layer 1 backwards", "members.1 layer 1"]

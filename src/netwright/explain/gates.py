@@ -19,14 +19,17 @@ from netwright.data.batch import Inputs
 from netwright.data.sequences import SequenceVector, SeriesFront, TokenFront
 from netwright.explain.columns import not_applicable
 from netwright.explain.drawn import Drawn, drawn_rows
+from netwright.explain.through_time import part_name
 from netwright.model import Subject
 from netwright.nn.cells import gates_of
 from netwright.nn.recurrent import Recurrent
 
 SHOWN = {"GRU": ("update", "reset"), "LSTM": ("input", "forget", "output")}
 """The gates of a cell, by torch's name of its mode; what is not a gate (candidate, cell, state) is not drawn."""
-MOST_UNITS, MOST_LAYERS, MOST_WORDS, MOST_CHANNELS = 8, 2, 60, 4
+MOST_UNITS, MOST_LAYERS, MOST_WORDS, MOST_CHANNELS = 8, 2, 40, 4
 """Units, layers with their directions, words and channels of a series that are drawn of each row."""
+MOST_LEVEL = 12
+"""Words whose names stand beside each other; more stand upright."""
 SHUT, OPEN = 0.1, 0.9
 
 
@@ -118,8 +121,9 @@ def gates(subject: Subject, *, budget_seconds: float, seed: int, rows: int = 32)
         measured={
             "rows": len(drawn),
             **{
-                f"mean {gate} {_layer_name(found, k, suffix)}": float(v.mean())
+                f"mean {gate} {_layer_name(found[:1], 0, suffix)}": float(v.mean())
                 for (k, gate, suffix), v in shares.items()
+                if not k
             },
         },
         why="Gates say what a step does to the memory: where update or forget gates fall, the old is let go; where they stay near 1 it is "
@@ -198,7 +202,8 @@ def _layer_name(found: list[Opened], k: int, suffix: str) -> str:
     'layer 2 backwards'
     """
     layer, _, way = suffix.partition("_")
-    return f"{found[k].name} " * (len(found) > 1) + f"layer {int(layer[1:]) + 1}" + " backwards" * bool(way)
+    where = f"{part_name(found[k].name)} " * (len(found) > 1)
+    return where + f"layer {int(layer[1:]) + 1}" + " backwards" * bool(way)
 
 
 def _figures(found: list[Opened], drawn: Drawn, spec: InputSpec, i: int) -> list[Figure]:
@@ -219,16 +224,19 @@ def _figures(found: list[Opened], drawn: Drawn, spec: InputSpec, i: int) -> list
             z = (tuple(values.mean(1).tolist()), *(tuple(values[:, k].tolist()) for k in units))
             maps.append(Series(name=f"{gate} gate", x=x, y=names, z=z))
         more = f" The first {n} of {part.lengths[i]} words." if n < part.lengths[i] else ""
-        figures.append(
+        layer = _layer_name(found[:1], 0, suffix)
+        apart = words is not None and n > MOST_LEVEL  # names that stand upright need room between the maps
+        figures += [
             Figure(
-                title=f"Gates of the {part.mode}, {_layer_name(found[:1], 0, suffix)}: {drawn.caption(i)}",
+                title=f"{f'{some[0].name.capitalize()}s' if apart else 'Gates'} of the {part.mode}, {layer}: {drawn.caption(i)}",
                 kind="heatmap",
-                series=tuple(maps),
+                series=tuple(some),
                 x_label="step" if words is None else "word",
                 caption=f"0 is shut, 1 open. The mean of all units, and the {len(units)} units whose {SHOWN[part.mode][0]} gates move most "
                 f"in this row.{more}",
             )
-        )
+            for some in ([[one] for one in maps] if apart else [maps])
+        ]
     return figures
 
 

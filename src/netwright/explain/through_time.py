@@ -165,9 +165,20 @@ def told(names: Sequence[str]) -> list[str]:
     found = [re.fullmatch(r"(.*?)\.?layers\.(\d+)\.([01])", name) for name in names]
     several = len({match[1] for match in found if match}) > 1
     return [
-        f"{match[1]} " * several + f"layer {int(match[2]) + 1}" + " backwards" * (match[3] == "1") if match else name
+        f"{part_name(match[1])} " * several + f"layer {int(match[2]) + 1}" + " backwards" * (match[3] == "1")
+        if match
+        else name
         for name, match in zip(names, found, strict=True)
     ]
+
+
+def part_name(name: str) -> str:
+    """The name of a recurrent part without what all networks of ours have.
+
+    >>> part_name("members.1.front.trunk.body")
+    'members.1'
+    """
+    return name.removesuffix("front.trunk.body").strip(".") or name
 
 
 def _finding(paths: Sequence[Path], names: Callable[[Sequence[str]], Sequence[str]] = list) -> Finding:
