@@ -32,6 +32,9 @@ STEP_PROBES = (
     "choose-augmentation",
     "regularise",
     "average-members",
+    "members-on-test-rows",
+    "restarts",
+    "cross-validate",
     "train-on-all-rows",
 )
 """Findings that the steps of a run make themselves, which are no members of a gallery."""
@@ -193,7 +196,8 @@ def run(
             metavar="N",
             min=1,
             max=64,
-            help="Networks from different starts whose outputs are averaged where that helps. By default up to 5, as there is time.",
+            help="Networks from different starts whose outputs are averaged where that helps; how the scores of each alone spread is "
+            "reported. By default up to 5, as there is time.",
             show_default=False,
         ),
     ] = None,
@@ -225,6 +229,35 @@ def run(
             "is one. All other steps use the processor. Accelerators are untested.",
         ),
     ] = "cpu",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Threads of the processor that trainings use. By default one, or as many as torch takes by itself where a few timed "
+            "steps are clearly faster with them.",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Number format of products and convolutions in training: float32 or bfloat16. By default float32, or bfloat16 for "
+            "convolutions where the processor computes it, it is clearly faster and it learns as well.",
+            show_default=False,
+        ),
+    ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Whether steps of the first stage are compiled, which takes half a minute and pays for small networks that are trained "
+            "for long. By default where that should pay.",
+            show_default=False,
+        ),
+    ] = None,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -305,6 +338,9 @@ def run(
         "folds": folds,
         "lemmas": lemmas,
         "device": device,
+        "threads": threads,
+        "precision": _precision(precision),
+        "compile": compile,
         "track": _trackers(track or []),
         "stream": stream,
     }
@@ -406,6 +442,12 @@ def _task(task: str | None) -> str | None:
     from netwright.core.spec import Task
 
     return _one_of(task, f"--task {task}", "task", get_args(Task))
+
+
+def _precision(name: str | None) -> str | None:
+    from netwright.train.precision import Precision
+
+    return _one_of(name, f"--precision {name}", "precision", get_args(Precision))
 
 
 def _trackers(names: list[str]) -> tuple[str, ...]:

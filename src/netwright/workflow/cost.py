@@ -86,7 +86,7 @@ class Meter:
         """Measure all; see `points` for what there is."""
         began = time.monotonic()
         before = torch.get_num_threads()
-        plan = plan_memorising(self.recipe, self.data, 1.0)
+        plan = plan_memorising(self.recipe, self.data, 15 * self.minutes)
         self.threads, self.recipe = plan.threads, self.recipe.with_training(precision=plan.precision)
         torch.set_num_threads(plan.threads)
         try:

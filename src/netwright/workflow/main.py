@@ -23,7 +23,7 @@ from netwright.report.summary import Summary
 from netwright.train.machine import device_named
 from netwright.workflow import publish, steps
 from netwright.workflow.job import Job
-from netwright.workflow.plans import check_plan
+from netwright.workflow.plans import check_plan, check_way
 from netwright.workflow.prepare import completed, look_at, read, split_and_encode
 from netwright.workflow.settings import STEPS, Settings
 from netwright.workflow.streaming import long_table, sampled
@@ -83,8 +83,7 @@ def run(
         listener: called with each event.
         plan: a `plan.json` of an earlier run of the same data, to be replayed instead of measuring anew.
         settings: see `netwright.workflow.settings.Settings` (minutes, metric, seed, kinds, drop, task, group, time, split_column,
-            template, skip, quick, force, members, restarts, folds, lemmas, device, track,
-            stream).
+            template, skip, quick, force, members, restarts, folds, lemmas, device, threads, precision, compile, track, stream).
 
     Raises:
         UsageError: settings that contradict each other, or an existing folder.
@@ -115,6 +114,8 @@ def run(
         raise DataError(
             f"the plan in {plan} was made for other data or another split; leave --plan out, or give the data it was made for"
         )
+    if replayed:
+        check_way(replayed, asked.way, str(plan))
     name = Path(data).name.split(".")[0] if is_path else "data"
     folder = Path(out) if out is not None else Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     created = Run.create(folder, asked.model_dump(mode="json"), listener)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from netwright.core.errors import TrainingError
-from netwright.core.finding import Finding, Table
+from netwright.core.finding import Cell, Finding, Table
 from netwright.data.batch import Block
 from netwright.data.data import PARTS, Data
-from netwright.losses.metrics import greater_is_better, score
-from netwright.model import ensemble_of
+from netwright.losses.metrics import greater_is_better, metrics_for, score
+from netwright.model import Model, ensemble_of
+from netwright.nn.ensemble import Ensemble
 from netwright.recipes.recipe import member_seed
 from netwright.workflow.bench import Trial, Workbench
 
 MAX_MEMBERS = 5
 """Of an ensemble; more gain little."""
+ON_TEST_ROWS = "members-on-test-rows"
+"""The finding that says how the members alone do on the test rows."""
 
 
 def average_members(
@@ -42,6 +46,8 @@ def average_members(
         trained, why = bench.train_all("members", "from another start", best.recipe, epoch_seconds * each, seeds)
         members += [trial for trial in trained if math.isfinite(trial.value)]
     model = ensemble_of([m.model for m in members])
+    if len(members) > 1:
+        model.save(bench.folder / "members")
     together = replace(
         best, change=f"{len(members)} networks averaged", recipe=model.recipe or best.recipe, model=model
     )
@@ -74,6 +80,50 @@ def average_members(
         seed=bench.seed,
     )
     return (replace(together, value=value) if kept else best), finding
+
+
+def stored_members(checkpoints: Path) -> list[Model]:
+    """The members that `average_members` trained, each as a model of its own; none where there was but one."""
+    if not (checkpoints / "members" / "model.json").exists():
+        return []
+    whole = Model.load(checkpoints / "members")
+    recipe = whole.recipe and whole.recipe.single
+    members = whole.module.members if isinstance(whole.module, Ensemble) else [whole.module]
+    return [replace(whole, module=module.eval(), recipe=recipe) for module in members]
+
+
+def members_on_test_rows(members: Sequence[Model], data: Data, metric: str, seed: int) -> Finding:
+    """How the scores of single networks on the test rows spread over their seeds; nothing is chosen by it."""
+    block, y = data.block("test"), data.y("test")
+    weight = None if block.weight is None else block.weight.double().numpy()
+    predictions = [member.predict_encoded(block.x) for member in members]
+    scores = {name: [score(name, y, p, weight) for p in predictions] for name in metrics_for(data.target.task)}
+    scores = {name: values for name, values in scores.items() if np.isfinite(values).all()}
+    measured: dict[str, Cell] = {"members": len(members)}
+    for name, values in scores.items():
+        low, high = np.quantile(values, [0.025, 0.975])
+        measured |= {f"mean_{name}": float(np.mean(values)), f"deviation_{name}": float(np.std(values, ddof=1))}
+        measured |= {f"low_{name}": float(low), f"high_{name}": float(high)}
+    shown = metric if metric in scores else next(iter(scores), "")
+    told = f"{shown} {measured[f'mean_{shown}']:.4g} +- {measured[f'deviation_{shown}']:.2g}" if shown else "no score"
+    return Finding(
+        probe=ON_TEST_ROWS,
+        family="train",
+        verdict="info",
+        title=f"{len(members)} networks from different starts, each alone on the test rows: {told}",
+        measured=measured,
+        why="The same recipe and the same rows, and only the start and the order of the rows differ: so much of a score is luck. A "
+        "difference of two networks that is smaller than this says nothing. Nothing was chosen by these scores.",
+        tables=(
+            Table(
+                title="The members on the test rows",
+                columns=("member", *scores),
+                rows=tuple((k, *(values[k - 1] for values in scores.values())) for k in range(1, len(members) + 1)),
+            ),
+        ),
+        reference="Bouthillier et al. (2021), Accounting for variance in machine learning benchmarks",
+        seed=seed,
+    )
 
 
 def best_start(bench: Workbench, best: Trial, starts: int, epoch_seconds: float) -> tuple[Trial, Finding]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict, ValidationError
 
-from netwright.core.errors import DataError
+from netwright.core.errors import DataError, UsageError
 from netwright.core.frozen import Frozen
 from netwright.data.data import Data
 from netwright.recipes.recipe import Recipe
@@ -68,7 +69,7 @@ class StreamPlan(Frozen):
     epoch_seconds: float
 
 
-def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
+def plan_memorising(recipe: Recipe, data: Data, seconds: float, fixed: Mapping[str, Any] | None = None) -> StagePlan:
     """The fastest way to compute a step, and how many epochs fit into `seconds` then; see `train.way.choose_way`."""
     source, loss = data.block("train"), recipe.make_loss(data.target)
     steps_per_epoch = max(1, len(source) // min(recipe.training.batch_size, len(source)))
@@ -81,6 +82,7 @@ def plan_memorising(recipe: Recipe, data: Data, seconds: float) -> StagePlan:
         recipe.training,
         steps=MOST_EPOCHS * steps_per_epoch,
         seconds=seconds,
+        fixed=fixed,
     )
     epoch = way.step_seconds * steps_per_epoch * 1.15  # evaluation after each epoch
     left = seconds - (COMPILING if way.compiled else 0.0)
@@ -149,6 +151,21 @@ class PlanFile(Frozen):
     regularise: StagePlan | None = None
     average_epochs: int | None = None
     stream: StreamPlan | None = None
+
+
+def check_way(plan: Mapping[str, Any], asked: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse a plan that computes otherwise than was asked for.
+
+    Raises:
+        UsageError: it does.
+    """
+    if plan.get("memorise") is None:
+        return
+    planned = StagePlan.model_validate(plan["memorise"])
+    for name, value in asked.items():
+        if (other := getattr(planned, name)) != value:
+            option = f"--{'no-' * (value is False)}compile" if name == "compiled" else f"--{name} {value}"
+            raise UsageError(f"{option}: the plan in {path} says {name}: {other}; leave out one of both")
 
 
 def check_plan(plan: Any, path: str | Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from netwright.report import page, summary
 from netwright.report.page import Page, Section
 from netwright.report.summary import DataSource, Summary
 from netwright.workflow.job import Job
+from netwright.workflow.members import ON_TEST_ROWS
 from netwright.workflow.settings import Settings
 
 LEADS = {
@@ -82,7 +83,7 @@ def make_summary(job: Job, compared: Comparison | None) -> Summary:
     return Summary(
         task=data.target.task,
         metric=job.metric,
-        network={"network": stored.pop("network")},
+        network={"network": stored.pop("network"), **_member_scores(job.run)},
         baselines=stored,
         recommended=recommended,
         sentence=sentence,
@@ -95,6 +96,15 @@ def make_summary(job: Job, compared: Comparison | None) -> Summary:
         versions={"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
         data=DataSource(name=data.name, fingerprint=str(job.run.plan["fingerprint"]), target=data.target.name),
     )
+
+
+def _member_scores(run: Run) -> dict[str, dict[str, summary.Score]]:
+    """A member alone: the mean of the members' scores, and between which ends 95 % of them lie; nothing where there was but one."""
+    found = next((f.measured for f in run.findings.get("compare", []) if f.probe == ON_TEST_ROWS), {})
+    metrics = [name.removeprefix("mean_") for name in found if name.startswith("mean_")]
+    ends = {"value": "mean", "low": "low", "high": "high"}
+    scores = {m: summary.Score.model_validate({e: found[f"{at}_{m}"] for e, at in ends.items()}) for m in metrics}
+    return {"member": scores} if scores else {}
 
 
 def step_seconds(run: Run) -> dict[str, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from netwright.core.errors import unknown
 from netwright.core.frozen import Frozen
 from netwright.core.spec import ColumnKind, Task
+from netwright.train.precision import Precision
 
 STEPS = ("look", "split", "baselines", "design", "check", "train", "compare", "attack", "explain", "report")
 Tracker = Literal["tensorboard", "mlflow"]
@@ -47,6 +48,7 @@ class Settings(Frozen):
         restarts: starts of the kept recipe of which the best is kept instead. folds: cross-validate the kept recipe so often.
         lemmas: language in whose base forms words are counted ("en"); empty for words as they are; needs the extra `lemma`.
         device: where networks are trained: "cpu", an accelerator such as "cuda", or "auto".
+        threads, precision, compile: how trainings are computed (`compile`: the steps of the first stage); None for what is fastest.
         track: where the curves of all trainings go as well; needs the extra `track`.
         stream: leave the rows of a Parquet table on disk; None where they take more than a quarter of the memory.
         streamed: set by the run where they do: `data` is then a sample.
@@ -75,6 +77,9 @@ class Settings(Frozen):
     folds: int | None = Field(default=None, ge=2, le=20)
     lemmas: str = ""
     device: str = "cpu"
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    precision: Precision | None = None
+    compile: bool | None = None
     track: tuple[Tracker, ...] = ()
     stream: bool | None = None
     streamed: Streamed | None = None
@@ -105,6 +110,12 @@ class Settings(Frozen):
         if self.target and self.target in self.drop:
             raise ValueError(f"--drop {self.target}: the target cannot be dropped")
         return self
+
+    @property
+    def way(self) -> dict[str, Any]:
+        """What was asked for of how trainings are computed, by the names of `train.way.Way`."""
+        asked = {"threads": self.threads, "precision": self.precision, "compiled": self.compile}
+        return {name: value for name, value in asked.items() if value is not None}
 
     @property
     def given(self) -> str:

@@ -24,7 +24,7 @@ from netwright.core.entry import Entry
 from netwright.core.errors import DataError, TrainingError
 from netwright.core.files import read_json, write_json, write_text, writing
 from netwright.core.finding import Finding
-from netwright.data.data import PARTS, Part
+from netwright.data.data import PARTS, Data, Part
 from netwright.losses.metrics import check_metric
 from netwright.model import Model, Subject
 from netwright.recipes.book import alternatives, asked_for
@@ -33,7 +33,13 @@ from netwright.recipes.recipe import Recipe
 from netwright.workflow import publish
 from netwright.workflow.bench import Trial, Workbench
 from netwright.workflow.job import Job
-from netwright.workflow.members import average_members, best_start, cross_validate
+from netwright.workflow.members import (
+    average_members,
+    best_start,
+    cross_validate,
+    members_on_test_rows,
+    stored_members,
+)
 from netwright.workflow.plans import (
     StagePlan,
     StreamPlan,
@@ -189,7 +195,9 @@ def train(job: Job, done: bool) -> list[Finding]:
     recipe = job.recipe.with_training(
         learning_rate=job.run.plan.get("learning_rate", job.recipe.training.learning_rate)
     )
-    plan = _planned(job, "memorise", lambda: plan_memorising(recipe, job.rows, job.seconds("memorise")))
+    plan = _planned(
+        job, "memorise", lambda: plan_memorising(recipe, job.rows, job.seconds("memorise"), job.settings.way)
+    )
     torch.set_num_threads(plan.threads)
     if done:
         job.model = Model.load(job.run.folder / "model")
@@ -304,12 +312,8 @@ def compare(job: Job, done: bool) -> list[Finding]:
     assert job.model is not None and job.looked is not None
     if done:
         return []
-    model, valid, y = job.model, job.rows.block("valid"), job.rows.y("valid")
-    if model.target.is_number:
-        model.margin = conformal_margin(y - model.predict_encoded(valid.x))
-    else:
-        model.temperature = fit_temperature(model.outputs(valid.x), torch.from_numpy(y), model.loss)
-    model.save(job.run.folder / "model")
+    _calibrate(job.model, job.rows)
+    job.model.save(job.run.folder / "model")
     findings, entries = [], fitting(COMPARISONS, job.subject)
     for i, entry in enumerate(entries):
         job.tell("progress", step="compare", done=i, total=len(entries), text=entry.name)
@@ -317,7 +321,21 @@ def compare(job: Job, done: bool) -> list[Finding]:
             findings.append(_comparison(job, entry))
         else:
             findings.append(ask(entry, "baselines", job.subject, budget_seconds=30, seed=job.settings.seed))
-    return findings
+    members = stored_members(job.run.folder / "checkpoints")
+    if not members or job.settings.streamed:  # of a table that streams the network was trained once more, on all rows
+        return findings
+    for member in members:
+        _calibrate(member, job.rows)
+    return [*findings, members_on_test_rows(members, job.rows, job.metric, job.settings.seed)]
+
+
+def _calibrate(model: Model, data: Data) -> None:
+    """Temperature, or half the width of intervals, from the validation rows."""
+    valid, y = data.block("valid"), data.y("valid")
+    if model.target.is_number:
+        model.margin = conformal_margin(y - model.predict_encoded(valid.x))
+    else:
+        model.temperature = fit_temperature(model.outputs(valid.x), torch.from_numpy(y), model.loss)
 
 
 def _comparison(job: Job, entry: Entry) -> Finding:
