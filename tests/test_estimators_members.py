@@ -194,6 +194,17 @@ def test_a_way_that_was_asked_for_is_gone(asked: dict[str, Any]) -> None:
     assert {name: getattr(net.way_, name) for name in asked} == asked
 
 
+def test_settings_that_were_asked_for_outlive_a_plan_of_fewer_epochs() -> None:
+    asked = {"warmup": 3, "average": 0.8}
+    many = {**SMALL, "epochs": None, "batch_size": 4}
+    net = Classifier(minutes=0.02, training={**asked, "patience": 1000}, **many).fit(X, Y)
+    recipe = net.model_.recipe
+    assert recipe is not None and recipe.training.epochs < 40
+    assert (recipe.training.warmup, recipe.training.average) == (3, 0.8)
+    net = Classifier(minutes=1, training={"epochs": 2}, **many).fit(X, Y)
+    assert net.n_iter_ == 2 and "not measured" in net.way_.reason
+
+
 def test_starts_may_have_their_own_training() -> None:
     net = Classifier(restarts=[{"learning_rate": 1e-5}, {"learning_rate": 0.05, "width": 16}], **SMALL).fit(X, Y)
     recipe = net.model_.recipe

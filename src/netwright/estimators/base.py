@@ -188,10 +188,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         metric = check_metric(self.metric, target)
         custom = self.template if callable(self.template) else None
         with ExitStack() as within:
-            if deadline is not None and self.epochs is None:
+            asked = self.training or {}
+            if deadline is not None and self.epochs is None and asked.get("epochs") is None:
                 left = (deadline - time.monotonic()) / len(recipes)
-                asked = {name: value for name, value in (self.training or {}).items() if name in CHOSEN}
-                planned, self.way_ = in_time(recipes[0], data, left, custom, asked)
+                fixed = {name: value for name, value in asked.items() if name in CHOSEN}
+                planned, self.way_ = in_time(recipes[0], data, left, custom, fixed)
+                planned = planned.with_training(**{n: asked[n] for n in ("warmup", "average") if n in asked})
                 recipes = [_alike(r, recipes[0], planned) for r in recipes]
                 within.enter_context(threads(self.way_.threads))
                 if self.verbose:
