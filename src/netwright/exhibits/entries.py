@@ -71,6 +71,12 @@ _LAYERS: list[Entry] = [
         "Robbins and Monro (1951); Polyak (1964); Kingma and Ba (2015)",
         "netwright.exhibits.learning_by_the_book:exhibit",
     ),
+    Entry(
+        "deep-networks",
+        "2 and 24 layers with and without batch norm and residual connections, and dropout on few rows",
+        "He et al. (2016); Ioffe and Szegedy (2015); Srivastava et al. (2014)",
+        "netwright.exhibits.deep_networks:exhibit",
+    ),
 ]
 _RECURRENCE: list[Entry] = [
     Entry(
