@@ -22,6 +22,8 @@ from netwright.report.text import NOTHING, cell
 
 GAP = 70
 """Pixels between two heat maps, for the ticks and the labels."""
+IN_A_ROW, ROOM = 4, 440
+"""The most pictures beside each other, and the pixels across that they are given height for: half of a page."""
 
 
 def heatmap(figure: Figure, among: Sequence[Series] = ()) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -40,7 +42,6 @@ def heatmap(figure: Figure, among: Sequence[Series] = ()) -> tuple[list[dict[str
         "thickness": 12,
         "outlinewidth": 0,
         "lenmode": "pixels",
-        "len": 180,
         "y": 1,
         "yanchor": "top",
     } | PLAIN_NUMBERS
@@ -53,9 +54,9 @@ def heatmap(figure: Figure, among: Sequence[Series] = ()) -> tuple[list[dict[str
     pictures = not any(s.x or s.y for s in series)
     if not series:
         return [], {}
-    places, height = _places(
-        [_height(s, pictures=pictures, alone=len(series) == 1) for s in series], 4 if pictures else 1
-    )
+    per_row = min(IN_A_ROW, len(series)) if pictures else 1
+    places, height = _places([_height(s, per_row if pictures else 0) for s in series], per_row)
+    bar["len"] = min(180, height - GAP)
     traces: list[dict[str, Any]] = []
     layout: dict[str, Any] = {"coloraxis": colours, "height": height, "hovermode": "closest", "annotations": []}
     for i, (s, place) in enumerate(zip(series, places, strict=True)):
@@ -79,17 +80,16 @@ def _is_small(series: Series) -> bool:
     return len(series.z) <= 24 and max(map(len, series.z)) <= 12
 
 
-def _height(series: Series, *, pictures: bool, alone: bool) -> int:
-    """Pixels for the rows of one map."""
-    if pictures:
-        return 340 if alone else 190
+def _height(series: Series, pictures: int) -> int:
+    """Pixels for the rows of one map; `pictures` is how many stand beside each other, 0 where it is no picture."""
     n = len(series.z)
+    if pictures:
+        return round(min(340, max(60, 0.9 * ROOM / pictures * n / max(map(len, series.z)))))
     return min(520, max(130, 38 * n)) if n <= 14 else min(620, 26 * n)
 
 
 def _places(heights: list[int], per_row: int) -> tuple[list[tuple[list[float], list[float]]], int]:
     """Where each map stands (x and y as shares of the plot), and how high the figure is."""
-    per_row = min(per_row, len(heights))
     rows = [max(heights[i : i + per_row]) for i in range(0, len(heights), per_row)]
     gap = GAP if per_row == 1 else 34
     room, top, places = sum(rows) + gap * (len(rows) - 1), 1.0, []
@@ -123,7 +123,8 @@ def _map(
         down["autorange"] = "reversed"
     if picture:
         bare = {"showticklabels": False, "ticks": "", "showline": False, "constrain": "domain"}
-        across, down = across | bare, down | bare
+        across = across | bare | {"constraintoward": "left"}  # so that the name stands over it
+        down = down | bare | {"constraintoward": "top"}
     return trace, across, down
 
 
