@@ -38,7 +38,7 @@ KINDS = {"table", "vector", "image", "text", "series", "audio", "tree", "set", "
 NEEDS = (
     {f.name for f in fields(Subject)}
     | {n for n, v in vars(Subject).items() if isinstance(v, property)}
-    | {"link", "split", "images", "texts", "attention"}
+    | {"link", "split", "images", "texts", "attention", "recurrence"}
 )
 TARGETS = {
     "binary": TargetSpec(name="y", task="binary", classes=("a", "b"), priors=(0.5, 0.5)),

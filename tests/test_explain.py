@@ -144,10 +144,8 @@ SUBJECTS = {
 
 
 CASES = [(kind, entry.name) for kind, make in SUBJECTS.items() for entry in fitting(EXPLANATIONS, make())]
-OWN = {"attention", "filters-in-time", "filters-of-volumes", "shifts-in-time"}
+OWN = {"attention", "gates", "gradient-over-time", "filters-in-time", "filters-of-volumes", "shifts-in-time"}
 """Explanations that have subjects of their own elsewhere."""
-SEQUENCES = {"gradient-over-time", "gates"}
-"""Those of rows that are read step by step."""
 BY_COLUMN = ("permutation-importance", "sensitivity", "partial-dependence")
 
 
@@ -163,10 +161,8 @@ def test_every_explanation_has_something_to_explain() -> None:
     assert [name for kind, name in CASES if kind == "wrapped, images"] == [
         *("occlusion", "integrated-gradients", "filters", "shifts")
     ]
-    assert [name for kind, name in CASES if kind == "wrapped, texts"] == [
-        *("deletion", "token-gradients", "gradient-over-time", "gates")
-    ]
-    assert {name for kind, name in CASES if kind == "recipe, mixed"} == set(EXPLANATIONS) - OWN - SEQUENCES
+    assert [name for kind, name in CASES if kind == "wrapped, texts"] == ["deletion", "token-gradients"]
+    assert {name for kind, name in CASES if kind == "recipe, mixed"} == set(EXPLANATIONS) - OWN
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
@@ -211,7 +207,7 @@ def test_an_explanation_is_not_applicable_where_the_link_is_unknown(name: str) -
     assert finding.verdict == "info" and finding.title.startswith("not applicable")
 
 
-@pytest.mark.parametrize("name", sorted(set(EXPLANATIONS) - {"filters", "shifts"} - OWN - SEQUENCES))
+@pytest.mark.parametrize("name", sorted(set(EXPLANATIONS) - {"filters", "shifts"} - OWN))
 def test_an_explanation_out_of_time_says_so(name: str) -> None:
     """Not asked of those that take a moment, or look at a few rows whatever the time."""
     subject = by_hand() if name in BY_COLUMN else mixed_subject()

@@ -116,16 +116,14 @@ EXPLANATIONS = Gallery(
             "how much of the gradient of the loss reaches the state of a recurrent network at each step, on its way back in time",
             "Bengio, Simard and Frasconi (1994), Learning long-term dependencies with gradient descent is difficult",
             "netwright.explain.through_time:through_time",
-            needs=("model", "data"),
-            kinds=("text", "series", "audio"),
+            needs=("model", "data", "recurrence"),
         ),
         Entry(
             "gates",
             "how far the gates of a GRU or LSTM are open at each word or step of some rows, as heat maps",
             "Karpathy, Johnson and Fei-Fei (2015), Visualizing and understanding recurrent networks",
             "netwright.explain.gates:gates",
-            needs=("model", "data"),
-            kinds=("text", "series", "audio"),
+            needs=("model", "data", "recurrence"),
         ),
     ],
 )

@@ -74,7 +74,14 @@ def _lacks(entry: Entry, subject: Subject) -> str:
             return f"it needs a column of {what}"
     if "attention" in entry.needs and subject.model and not any(attends(subject.model.module)):
         return "it needs a network with attention: the template transformer or attention-pooling"
+    if "recurrence" in entry.needs and subject.model and not _recurs(subject.model.module):
+        return "it needs a recurrent network: the template recurrent"
     return ""
+
+
+def _recurs(net: nn.Module) -> bool:
+    """Whether a network has recurrent layers."""
+    return any(isinstance(layer, nn.RNNBase) for layer in net.modules())
 
 
 def _must_fit(entry: Entry, subject: Subject) -> Entry:
