@@ -173,12 +173,21 @@ def test_each_fold_stops_at_the_error_on_the_rows_that_it_learns_from() -> None:
     np.testing.assert_allclose(errors, errors.round(), atol=1e-6)
 
 
-def test_folds_in_turn_stop_at_their_own_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def template(spec: InputSpec, target: TargetSpec) -> nn.Module:
-        return nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 8, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+def convolving(spec: InputSpec, target: TargetSpec) -> nn.Module:
+    """A network whose members are trained in turn."""
+    return nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 8, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
 
+
+def test_a_start_in_turn_that_diverges_does_not_keep_the_others_from_training() -> None:
+    plain = {"epochs": 2, "batch_size": 32, "training": {"optimizer": "plain-sgd", "clip_norm": None}}
+    with pytest.warns(ConvergenceWarning, match="network 1 of 2 is left out: .*became"):
+        net = Classifier(restarts=[FATAL, {}], template=convolving, random_state=0, **plain).fit(X, Y)
+    assert net.in_turn_ and np.isfinite(net.predict_proba(X)).all() and np.isinf(net.member_scores_[0, 0])
+
+
+def test_folds_in_turn_stop_at_their_own_error_too() -> None:
     slow = {"epochs": 40, "learning_rate": 0.02, "random_state": 0, "batch_size": 32}
-    net = Classifier(folds=2, template=template, training={"stop_error": 0.25}, **slow).fit(X, Y)
+    net = Classifier(folds=2, template=convolving, training={"stop_error": 0.25}, **slow).fit(X, Y)
     assert net.in_turn_ and net.history_[-1]["train_error"] <= 0.25 and net.n_iter_ < 40
 
 

@@ -338,8 +338,8 @@ def test_members_that_diverge_name_the_step_and_the_layer_of_each() -> None:
     members = [Member(small_net(k), k, FIFTY) for k in range(3)]
     stack, state = stacked(members, rows(), Spoil(7, {0: "body.0.weight", 2: "body.4.weight"}), steps=50)
     assert state.stopped == {
-        "0": ["member 0: the loss became nan at step 7, first in the output of body.0 (Linear)", 1],
-        "2": ["member 2: the loss became nan at step 7, first in the output of body.4 (Linear)", 1],
+        "0": ["the loss became nan at step 7, first in the output of body.0 (Linear)", 1],
+        "2": ["the loss became nan at step 7, first in the output of body.4 (Linear)", 1],
     }
     net, _ = alone(members[1], rows())
     for name, tensor in stack.part(dict(stack.named_parameters()), 1).items():
@@ -352,7 +352,7 @@ def test_a_member_that_diverged_has_the_best_weights_and_the_history_until_then(
     done, why = train_members(members, OBJECTIVE, rows(), judge, lambda k: [Spoil(12, {1: "body.0.weight"})])
     assert not why and done[0].stop == "" and len(done[0].history.rows) == 10
     diverged = done[1]
-    assert diverged.stop == "member 1: the loss became nan at step 12, first in the output of body.0 (Linear)"
+    assert diverged.stop == "the loss became nan at step 12, first in the output of body.0 (Linear)"
     assert len(diverged.history.rows) == 2 and diverged.best is not None and diverged.best[1] <= 2
     until = copy.deepcopy(small_net(1))
     hooks = [Evaluate(OBJECTIVE, valid, CrossEntropy(), "log-loss"), KeepBest("log-loss", None), End(10)]

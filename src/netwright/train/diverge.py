@@ -36,6 +36,18 @@ class NotFinite(TrainingError):
         super().__init__(f"the {name} became {value} at step {step}" + (f", first in {where}" if where else ""))
 
 
+class Diverged(TrainingError):
+    """A training that is given up after going back often enough.
+
+    Args:
+        state: of it, with the best weights until then.
+    """
+
+    def __init__(self, message: str, state: State) -> None:
+        self.state = state
+        super().__init__(message)
+
+
 class Retreat:
     """Remembers good weights, and goes back to them with half of the learning rate.
 
@@ -75,16 +87,17 @@ class Retreat:
         """Return.
 
         Raises:
-            TrainingError: it has returned often enough.
+            Diverged: it has returned often enough. TrainingError: an input is infinite.
         """
         s, rate = self.state, self.state.settings.learning_rate
         returns = [*s.values.get("returns", []), [error.step, error.where, str(error)]]
         if error.where.startswith("the input"):
             raise TrainingError(f"{error}; replace infinite values, or leave out the rows that hold them") from error
         if len(returns) > RETURNS:
-            raise TrainingError(
+            raise Diverged(
                 f"{error}; lower the learning rate ({rate:g}; half and a fourth of it did not help) "
-                "or look for huge values among the inputs"
+                "or look for huge values among the inputs",
+                s,
             ) from error
         self.rewind()
         s.values["returns"] = returns
@@ -158,7 +171,7 @@ def stop_diverged(
     for k, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
         if not math.isfinite(loss + norm):
             if str(k) not in state.stopped:
-                state.stop_member(k, f"member {k}: {NotFinite(state.step, loss, norm, where(k))}")
+                state.stop_member(k, str(NotFinite(state.step, loss, norm, where(k))))
             weights.silence(k)
             kept[k] = 0.0
     return kept

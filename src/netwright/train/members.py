@@ -13,6 +13,7 @@ from netwright.data.batch import Block, Source, Streaming
 from netwright.losses.loss import Loss
 from netwright.nn.ensemble import Ensemble
 from netwright.train.averaging import Average, AverageEpochs, Snapshots, handed_out, set_weights
+from netwright.train.diverge import Diverged
 from netwright.train.hooks import Checkpoint, Quiet
 from netwright.train.judging import Evaluate, KeepBest, StopAtError
 from netwright.train.loop import train
@@ -119,12 +120,18 @@ def train_in_turn(
     hooks: Callable[[int | None], Sequence[Quiet]] = lambda k: (),
     checkpoint: Path | None = None,
 ) -> list[Trained]:
-    """What became of each, one after the other."""
+    """What became of each, one after the other; of several one that diverges stops, as in a stack, and the others are trained."""
     done: list[Trained] = []
     for k, member in enumerate(members):
         own = Judge(judge.loss, judge.metric, judge.valid if len(judge.valid) == 1 else [judge.valid[k]], judge.watched)
         path = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{k}")
-        done.append(train_one(member, objective, source, own, hooks(k), path))
+        try:
+            done.append(train_one(member, objective, source, own, hooks(k), path))
+        except Diverged as error:
+            if len(members) == 1:
+                raise
+            error.state.stop = str(error)
+            done.append(_trained(error.state, [member.net], 0))
     return done
 
 
