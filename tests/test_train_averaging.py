@@ -156,6 +156,15 @@ def test_gradients_of_parts_add_up_to_that_of_the_batch() -> None:
     torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_parts_of_fewer_rows_than_a_batch_add_up_to_the_gradient_of_all_of_them(n: int) -> None:
+    whole, parts, few = small_net(dropout=0.0), small_net(dropout=0.0), rows().take(torch.arange(n))
+    block, settings = Block(few.x, few.y), SETTINGS.model_copy(update={"batch_size": 8})
+    train(whole, OBJECTIVE, block, settings, seed=3)
+    train(parts, OBJECTIVE, block, settings.model_copy(update={"accumulate": 8}), seed=3)
+    torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(10, 4), (32, 64), (256, 3)])
 def test_parts_that_would_make_another_batch_than_was_asked_for_are_refused(batch_size: int, accumulate: int) -> None:
     with pytest.raises(ValidationError, match=rf"a batch of {batch_size} rows .* accumulate is {accumulate}; take"):

@@ -70,18 +70,14 @@ def train(
     keys = torch.tensor([derive(m.seed, "masks") for m in members])
     key = (keys if isinstance(net, Stack) else keys[0]).to(device)
     n = min(len(source) if m.rows is None else len(m.rows) for m in members)
-    part_size = max(1, min(settings.batch_size, n) // settings.accumulate)
-    steps_per_epoch = max(1, n // (part_size * settings.accumulate))
+    of_each, part_size = settings.parts(n)
+    steps_per_epoch = n // (of_each * part_size)
     players = {
         name: Weights(player.net if isinstance(player, Stack) else player, *(m.settings for m in members))
         for name, player in objective.players(net).items()
     }
     state = State(net, {name: w.optimizer for name, w in players.items()}, settings, steps_per_epoch, seed)
-    share = (
-        None
-        if len(members) == settings.accumulate == 1
-        else torch.full_like(key, 1 / settings.accumulate, dtype=torch.float32)
-    )
+    share = None if len(members) == of_each == 1 else torch.full_like(key, 1 / of_each, dtype=torch.float32)
     rng, retreat = torch.Generator(), Retreat(state)
 
     def seeded() -> None:
@@ -132,7 +128,7 @@ def train(
             began = time.monotonic()
             retreat.begin()
             try:
-                for steps in compiling.strides(_steps(source, members, state, part_size, device)):
+                for steps in compiling.strides(_steps(source, members, state, of_each, part_size, device)):
                     numbers = range(state.step, state.step + len(steps))
                     rates = [retreat.factor * rate_at(number, state.total_steps, settings) for number in numbers]
                     if len(steps) == 1:
@@ -169,10 +165,10 @@ def train(
 
 
 def _steps(
-    source: Source, members: Sequence[Member], state: State, size: int, device: torch.device
+    source: Source, members: Sequence[Member], state: State, of_each: int, size: int, device: torch.device
 ) -> Iterator[list[Batch]]:
-    """The batches of the epoch's steps that are left, each in `accumulate` parts of `size` rows for each member."""
-    first, of_each = state.step - state.epoch * state.steps_per_epoch, state.settings.accumulate
+    """The batches of the epoch's steps that are left, each in so many parts of `size` rows for each member."""
+    first = state.step - state.epoch * state.steps_per_epoch
     if isinstance(source, Streaming):
         parts = source.batches(seed=members[0].seed, epoch=state.epoch, size=size, first=first * of_each)
     else:

@@ -102,7 +102,7 @@ def train_members(
         if isinstance(source, Streaming) or not isinstance(source, Block):
             raise Unstackable("their rows do not lie in memory")
         settings, n = members[0].settings, len(source)
-        size = min(settings.batch_size, n) // settings.accumulate
+        size = settings.parts(n)[1]
         steps = settings.epochs * (n // min(settings.batch_size, n))
         stack = Stack(members, {name: tensor[:size] for name, tensor in source.x.items()}, steps=steps)
     except Unstackable as why:

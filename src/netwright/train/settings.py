@@ -92,6 +92,17 @@ class Training(Frozen):
             )
         return self
 
+    def parts(self, rows: int) -> tuple[int, int]:
+        """Into how many parts a batch is cut where there are so many rows, and the rows of each: none is larger than one of a whole
+        batch.
+
+        >>> Training(batch_size=256, accumulate=4).parts(1000), Training(batch_size=256, accumulate=4).parts(100)
+        ((4, 64), (2, 50))
+        """
+        size = min(self.batch_size, rows)
+        parts = -(-size // (self.batch_size // self.accumulate))
+        return parts, size // parts
+
     @model_validator(mode="after")
     def _momentum_of_an_optimizer_that_has_it(self) -> Self:
         if self.momentum is not None and self.optimizer not in ("sgd", "nesterov"):
