@@ -126,6 +126,18 @@ def test_a_snapshot_is_taken_where_the_rate_has_fallen_to_the_lowest_of_its_cycl
         assert cycle[-1] < 0.001, "the last step before the snapshot"
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_score_of_snapshots_is_that_of_their_mean(data: Data, n: int) -> None:
+    recipe = Recipe(name="r", template="residual-mlp", options=SMALL, loss="cross-entropy").with_training(
+        epochs=6, schedule="multi-cycle", cycles=3, average="snapshots"
+    )
+    valid = data.block("valid")
+    assert valid.y is not None
+    for model, trained in fit_all([recipe] * n, data, seeds=list(range(n)), metric="log-loss")[0]:
+        price = CrossEntropy().values(model.outputs(valid.x).double(), valid.y).mean().item()
+        assert trained.best == (pytest.approx(price, rel=1e-5), 6)
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_snapshots_answer_with_their_mean_and_are_stored_as_one_model(
     data: Data, together: bool, tmp_path: Any

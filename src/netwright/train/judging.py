@@ -148,8 +148,13 @@ class Evaluate(Quiet):
         return float(np.average(self.loss.values(outputs, _target(block)).double().numpy(), weights=_weight(block)))
 
     def _score(self, outputs: Tensor, block: Block) -> float:
-        prediction = self.loss.predict(outputs.double()).numpy()
-        return score(self.metric, _target(block).numpy(), prediction, _weight(block))
+        return score_of(outputs, block, self.loss, self.metric)
+
+
+def score_of(outputs: Tensor, block: Block, loss: Loss, metric: str) -> float:
+    """The metric of outputs for the rows of a block, by their weights."""
+    prediction = loss.predict(outputs.double()).numpy()
+    return score(metric, _target(block).numpy(), prediction, _weight(block))
 
 
 def _target(block: Block) -> Tensor:

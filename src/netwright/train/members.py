@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from netwright.data.batch import Block, Source, Streaming
 from netwright.losses.loss import Loss
+from netwright.losses.metrics import greater_is_better
 from netwright.nn.ensemble import Ensemble
 from netwright.train.averaging import Average, AverageEpochs, Snapshots, handed_out, set_weights
 from netwright.train.diverge import Diverged
 from netwright.train.hooks import Checkpoint, Quiet
-from netwright.train.judging import Evaluate, KeepBest, StopAtError
+from netwright.train.judging import Evaluate, KeepBest, StopAtError, outputs_of, score_of
 from netwright.train.loop import train
 from netwright.train.objectives import Objective
 from netwright.train.settings import Training
@@ -79,7 +80,7 @@ def train_one(
         source = Block(some.x, some.y, some.weight)
     chain = [*judge.hooks(member.settings, objective), *hooks, *([Checkpoint(checkpoint)] if checkpoint else [])]
     state = train(member.net, objective, source, member.settings, seed=member.seed, hooks=chain, checkpoint=checkpoint)
-    return _trained(state, [member.net], 0)
+    return _trained(state, [member.net], 0, objective, judge)
 
 
 def train_members(
@@ -109,7 +110,7 @@ def train_members(
         return train_in_turn(members, objective, source, judge, hooks, checkpoint), str(why)
     chain = [*judge.hooks(settings, objective), *hooks(None), *([Checkpoint(checkpoint)] if checkpoint else [])]
     state = train(stack, objective, source, settings, seed=members[0].seed, hooks=chain, checkpoint=checkpoint)
-    return [_trained(state, [m.net for m in members], k) for k in range(len(members))], ""
+    return [_trained(state, [m.net for m in members], k, objective, judge) for k in range(len(members))], ""
 
 
 def train_in_turn(
@@ -131,7 +132,7 @@ def train_in_turn(
             if len(members) == 1:
                 raise
             error.state.stop = str(error)
-            done.append(_trained(error.state, [member.net], 0))
+            done.append(_trained(error.state, [member.net], 0, objective, own))
     return done
 
 
@@ -142,15 +143,17 @@ def _ensemble(net: nn.Module, weights: Sequence[dict[str, Tensor]]) -> nn.Module
     return Ensemble(members)
 
 
-def _trained(state: State, nets: Sequence[nn.Module], k: int) -> Trained:
-    """Member k with its best weights."""
+def _trained(state: State, nets: Sequence[nn.Module], k: int, objective: Objective, judge: Judge) -> Trained:
+    """Member k with its best weights, or as the ensemble of its snapshots."""
     net, settings = nets[k], state.settings
     best = state.values.get(slot(state.net, "best", k))
     why, epochs = state.stopped.get(str(k), [state.stop, None])
     shots = [state.group(slot(state.net, f"snapshot-{i}", k)) for i in range(settings.cycles)]
     shots = [shot for shot in shots if shot] if settings.average == "snapshots" else []
     if len(shots) > 1:
-        net = _ensemble(net, shots)
+        net, valid = _ensemble(net, shots), judge.valid[k % len(judge.valid)]
+        price = score_of(outputs_of(net, objective, valid), valid, judge.loss, judge.metric)
+        best = (-price if greater_is_better(judge.metric) else price, state.epoch if epochs is None else epochs)
     else:
         set_weights(net, state.group(slot(state.net, "best", k)) or of_each(state.net, handed_out(state))[k])
     history = state.history.member(k, epochs) if isinstance(state.net, Stack) else state.history
