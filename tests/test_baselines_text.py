@@ -134,6 +134,7 @@ def test_a_short_budget_thins_the_training_rows() -> None:
     assert np.array_equal(fitted.predict("test"), again.predict("test"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dummy", "linear", "gradient-boosting"])
 def test_texts_beside_numbers_and_categories_go_through_the_methods_of_tables(name: str) -> None:
     said, y = texts(900, denied=False)

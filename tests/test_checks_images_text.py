@@ -131,6 +131,7 @@ def test_every_check_of_data_passes_where_nothing_was_planted_and_repeats_itself
         assert all(len(row) == len(table.columns) for table in finding.tables for row in table.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_network_as_it_is_designed_passes_the_checks_before_training(kind: str) -> None:
     subject = designed(MAKERS[kind](200))

@@ -475,6 +475,7 @@ def test_predictions_that_do_not_fit_on_the_disk_are_not_left_in_part(
 # --- a few through a process of their own -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_refusals_are_the_same_in_a_process_of_its_own(here: Path, tiny_run: TinyRun) -> None:
     (here / "data.csv").write_text(table())
     with unchanged(here):

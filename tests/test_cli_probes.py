@@ -59,6 +59,7 @@ def test_resume_of_a_finished_run_changes_no_weight(tiny_run: TinyRun) -> None:
         assert call("resume", tiny_run.folder / "model").code == 0
 
 
+@pytest.mark.slow
 def test_fail_on_is_heard_by_resume(tiny_run: TinyRun) -> None:
     found = json.loads((tiny_run.folder / "findings.json").read_text())
     warned = [f["probe"] for findings in found.values() for f in findings if f["verdict"] in ("warn", "fail")]
@@ -67,6 +68,7 @@ def test_fail_on_is_heard_by_resume(tiny_run: TinyRun) -> None:
     assert call("resume", tiny_run.folder, "--fail-on", warned[0]).code == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PROBES))
 def test_a_probe_answers_on_the_rows_of_the_run_and_on_others(tiny_run: TinyRun, tmp_path: Path, name: str) -> None:
     asked = ("--only", ONE[name], "--budget", "5")

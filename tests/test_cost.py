@@ -62,6 +62,7 @@ def test_a_planted_constant_and_a_planted_price_are_found_again(a: float, b: flo
         assert line.constant == pytest.approx(a, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_line_under_noise_is_found_within_its_noise() -> None:
     a, b = 0.5, 1e-4
     rng, found = numpy_generator(0, "noise"), []
@@ -230,6 +231,7 @@ def test_what_does_not_fit_a_quarter_of_the_memory_is_left_out_and_named(
     assert largest * 4 * module.COPIES < 1.1 * room < 10 * largest * 4 * module.COPIES
 
 
+@pytest.mark.slow
 def test_a_template_of_one_size_has_no_curve_of_weights_and_says_so(binary_data: Data) -> None:
     recipe = Recipe(name="line", template="linear", loss="cross-entropy")
     found = curve(measured(recipe, binary_data, sizes={"rows": (20,), "members": (2,)}), "weights")
@@ -297,6 +299,7 @@ def test_the_command_takes_a_run_or_rows_with_a_recipe(small: Path, tiny_run: Ti
     assert cost.recipe.options["width"] == 7 and cost.data == "rows"
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_points_that_were_measured(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt

@@ -214,6 +214,7 @@ def test_values_that_are_none_are_refused(y: list[Any]) -> None:
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_class_weights_move_the_line_between_classes() -> None:
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(0, 1, 270), rng.normal(1.5, 1, 30)])[:, None]

@@ -167,6 +167,7 @@ class Kill(Quiet):
             raise Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_image_training_that_was_killed_ends_with_the_same_bits(
     precision: str, bars: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -105,6 +105,7 @@ def everything(model: Model, state: State) -> dict[str, Any]:
     return {**bits, "history": history, "values": state.values, "at": (state.step, state.epoch, state.stop)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", EVERYTHING)
 def test_a_training_killed_at_any_moment_ends_with_the_same_bits(
     case: str, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -86,6 +86,7 @@ def test_mirroring_is_dropped_where_it_changes_the_class(tmp_path: Path) -> None
     assert "mirroring" in finding.title
 
 
+@pytest.mark.slow
 def test_letters_are_chosen_where_whole_words_say_nothing(tmp_path: Path) -> None:
     data = endings()
     recipe, _ = design(data.spec, data.target, 240)

@@ -148,6 +148,7 @@ def nets() -> dict[str, tuple[nn.Module, Any, Tensor, dict[str, Any]]]:
 # --- all that can be asked ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convolutional", "recurrent", "transformer"])
 @pytest.mark.parametrize("ask", ["check", "attack", "explain"])
 def test_every_probe_that_fits_gives_its_finding(nets: dict[str, Any], name: str, ask: str) -> None:
