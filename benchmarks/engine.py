@@ -361,7 +361,10 @@ from netwright.estimators.classifier import Classifier
 from netwright.train.hooks import Clock
 imported = time.perf_counter()
 seen = []
-Clock.on_step = lambda self, state: seen.append(time.perf_counter()) or setattr(state, "stop", "seen")
+def on_step(self, state):
+    seen.append(time.perf_counter())
+    state.stop, state.values["stopped_by_clock"] = "seen", True
+Clock.on_step = on_step
 Classifier(minutes=1, random_state=0).fit(x, y)
 print(seen[0] - imported, imported - began, sep="|")
 """

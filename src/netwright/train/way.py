@@ -27,10 +27,12 @@ from netwright.train.settings import Training
 
 LEAST_STEPS = 4
 """Steps that are timed even where there is no time."""
-STEPS = 12
+STEPS = 8
 """Steps that are timed of each way."""
 ROUNDS = 2
 """Times that each way is timed, in turn: what disturbs one of them does not decide."""
+CLEARLY = 1.5
+"""Of the fastest way's step: a way that takes longer is not timed again."""
 WORTH_COMPILING = 120.0
 """Seconds that a training must have ahead of it: compiling takes a fourth of them, or more."""
 OVERHEAD = 6e-4
@@ -131,12 +133,13 @@ def _timed_in(
     """The ways with the least of their times, and how many there was no time for; the first is always timed."""
     deadline, longest = time.perf_counter() + seconds, 0.0
     timed: dict[int, Way] = {}
-    turns = [k for _ in range(ROUNDS) for k in range(len(ways))]
-    for n, k in enumerate(turns):
+    for n, (turn, k) in enumerate(product(range(ROUNDS), range(len(ways)))):
         began = time.perf_counter()
         if timed and began + longest > deadline:
             break
-        one = _timed(ways[k], make, objective, source, settings, (deadline - began) / (len(turns) - n))
+        if turn and timed[k].step_seconds > CLEARLY * min(way.step_seconds for way in timed.values()):
+            continue
+        one = _timed(ways[k], make, objective, source, settings, (deadline - began) / (ROUNDS * len(ways) - n))
         longest = max(longest, time.perf_counter() - began)
         timed[k] = min(one, timed.get(k, one), key=lambda way: way.step_seconds)
     return list(timed.values()), len(ways) - len(timed)
