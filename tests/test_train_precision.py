@@ -289,10 +289,10 @@ def test_large_rows_are_shown_to_a_network_few_at_a_time(shape: tuple[int, ...],
 def test_the_error_of_many_training_rows_is_that_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging_module, "MEASURED", 50)
     block = rows(400)
-    few = Evaluate(OBJECTIVE, rows(30), CrossEntropy(), "log-loss", block).train
-    again = Evaluate(OBJECTIVE, rows(30), CrossEntropy(), "log-loss", block).train
-    assert few is not None and again is not None and few.y is not None
+    few = Evaluate(OBJECTIVE, rows(30), CrossEntropy(), "log-loss", block).train[0]
+    again = Evaluate(OBJECTIVE, rows(30), CrossEntropy(), "log-loss", block).train[0]
+    assert few.y is not None
     assert len(few) == len(few.y) == 50 and torch.equal(few.x["x"], again.x["x"])
     assert len(torch.unique(few.x["x"], dim=0)) == 50
     monkeypatch.setattr(judging_module, "MEASURED", 400)
-    assert Evaluate(OBJECTIVE, rows(30), CrossEntropy(), "log-loss", block).train is block
+    assert Evaluate(OBJECTIVE, rows(30), CrossEntropy(), "log-loss", block).train[0] is block

@@ -34,19 +34,16 @@ from netwright.losses.loss import Loss, adapt
 from netwright.losses.standard import CrossEntropy, RejectCrossEntropy, SquaredError
 from netwright.nn.ensemble import Ensemble
 from netwright.recipes.recipe import Recipe, Template, at_most
-from netwright.train.averaging import current_weights
 from netwright.train.hooks import Quiet
-from netwright.train.judging import MEASURED, StopAtError, error_of, outputs_of, outputs_of_each, some_of
+from netwright.train.judging import outputs_of
 from netwright.train.members import Judge, Trained, train_in_turn, train_members, train_one
 from netwright.train.objectives import Objective, Perturb, Supervised
-from netwright.train.stack import Member, Stack
+from netwright.train.stack import Member
 from netwright.train.state import History, State
 
 FORMAT = 1
 MOST_NETWORKS = 64
 """Of one fit."""
-Hooks = Callable[[int | None], Sequence[Quiet]]
-"""Hooks of a stack (None), or of network k where they are trained in turn."""
 _NAMED = {"cross-entropy": CrossEntropy, "reject-cross-entropy": RejectCrossEntropy, "squared-error": SquaredError}
 _LOSS: TypeAdapter[CrossEntropy | RejectCrossEntropy | SquaredError] = TypeAdapter(
     CrossEntropy | RejectCrossEntropy | SquaredError
@@ -430,7 +427,7 @@ def fit_all(
     seeds: Sequence[int],
     metric: str,
     folds: Sequence[tuple[Tensor, Tensor]] | None = None,
-    hooks: Hooks = lambda k: (),
+    hooks: Callable[[int | None], Sequence[Quiet]] = lambda k: (),
     checkpoint: Path | None = None,
     perturb: Perturb | None = None,
     template: Template | None = None,
@@ -453,13 +450,9 @@ def fit_all(
     objective, judge = fits.judged(made[0][0])
     block = data.block("train")
     if folds is not None:
-        learned, held = ([_rows(block, fold[part]) for fold in folds] for part in (0, 1))
-        hooks = _watching(judge, learned, objective, members[0].settings.stop_error, hooks)
-        members = [
-            replace(m, rows=rows, settings=m.settings.model_copy(update={"stop_error": None}))  # a hook stops it
-            for m, (rows, _) in zip(members, folds, strict=True)
-        ]
-        judge = replace(judge, valid=held, watched=None)
+        members = [replace(m, rows=rows) for m, (rows, _) in zip(members, folds, strict=True)]
+        watched = [_rows(block, rows) for rows, _ in folds] if judge.watched else []
+        judge = replace(judge, valid=[_rows(block, rows) for _, rows in folds], watched=watched)
     if perturb is not None:
         trained, why = (
             train_in_turn(members, objective, block, judge, hooks, checkpoint),
@@ -473,37 +466,6 @@ def fit_all(
 def _rows(block: Block, rows: Tensor) -> Block:
     some = block.take(rows)
     return Block(some.x, some.y, some.weight)
-
-
-def _watching(
-    judge: Judge, learned: Sequence[Block], objective: Objective, stop_error: float | None, hooks: Hooks
-) -> Hooks:
-    """The hooks, and before them those that watch the error of each network on its own rows, where that is asked for."""
-    if judge.watched is None:
-        return hooks
-
-    def watching(k: int | None) -> Sequence[Quiet]:
-        own = WatchOwn(objective, judge.loss, learned if k is None else [learned[k]])
-        return [own, *([StopAtError(stop_error)] if stop_error is not None else []), *hooks(k)]
-
-    return watching
-
-
-class WatchOwn(Quiet):
-    """Adds `train_error` to each epoch's row: of each member of a stack, or of a network, on the rows that it learns from."""
-
-    def __init__(self, objective: Objective, loss: Loss, rows: Sequence[Block]) -> None:
-        self.objective, self.loss, self.rows = objective, loss, [some_of(block, MEASURED) for block in rows]
-
-    def on_epoch(self, state: State) -> None:
-        """Measure."""
-        each = outputs_of_each(state.net, self.objective, self.rows, current_weights(state))
-        errors = [
-            error_of(self.loss, outputs, block.y)
-            for outputs, block in zip(each, self.rows, strict=True)
-            if block.y is not None
-        ]
-        state.row["train_error"] = errors if isinstance(state.net, Stack) else errors[0]
 
 
 def check_count(name: str, value: Any, *, least: int = 1, or_else: str = "") -> None:
@@ -548,7 +510,7 @@ class _Fits:
         """What a step minimises, and what the training is judged by."""
         loss = recipe.make_loss(self.data.target)
         watched = self.watch_train or recipe.training.stop_error is not None
-        judge = Judge(loss, self.metric, [self.data.block("valid")], self.data.block("train") if watched else None)
+        judge = Judge(loss, self.metric, [self.data.block("valid")], [self.data.block("train")] if watched else [])
         return recipe.make_objective(loss, self.perturb), judge
 
     def model(self, recipe: Recipe, trained: Trained) -> Model:

@@ -110,8 +110,8 @@ class Evaluate(Quiet):
     Args:
         valid: validation rows; in a stack one block for all members, or one for each. loss: their price.
         metric: the metric that drives choices.
-        train: training rows, where their error is to be measured in evaluation mode: of 10,000 of them where there are more,
-            the same ones each time.
+        train: training rows, where their error is to be measured in evaluation mode, for all members or for each: of 10,000 of them
+            where there are more, the same ones each time.
     """
 
     def __init__(
@@ -120,11 +120,11 @@ class Evaluate(Quiet):
         valid: Block | Sequence[Block],
         loss: Loss,
         metric: str,
-        train: Block | None = None,
+        train: Block | Sequence[Block] = (),
     ) -> None:
         self.objective, self.loss, self.metric = objective, loss, metric
         self.valid = [valid] if isinstance(valid, Block) else list(valid)
-        self.train = None if train is None else some_of(train, MEASURED)
+        self.train = [some_of(block, MEASURED) for block in ([train] if isinstance(train, Block) else train)]
 
     def on_epoch(self, state: State) -> None:
         """Measure."""
@@ -133,10 +133,8 @@ class Evaluate(Quiet):
         key = f"valid_{self.metric}"
         state.row["valid_loss"] = _listed(state, [self._price(*one) for one in seen])
         state.row[key] = _listed(state, [self._score(*one) for one in seen])
-        if self.train is not None:
-            errors = [
-                error_of(self.loss, outputs, _target(b)) for outputs, b in self._each(state, [self.train], weights)
-            ]
+        if self.train:
+            errors = [error_of(self.loss, outputs, _target(b)) for outputs, b in self._each(state, self.train, weights)]
             state.row["train_error"] = _listed(state, errors)
 
     def _each(self, state: State, blocks: Sequence[Block], weights: dict[str, Tensor]) -> list[tuple[Tensor, Block]]:

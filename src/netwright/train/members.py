@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -31,13 +31,13 @@ class Judge:
     Args:
         loss: the price. metric: keeps the best weights, and stops early where there is a patience.
         valid: validation rows, for all members or for each.
-        watched: training rows whose error is measured after each epoch; None where it is not asked for.
+        watched: training rows whose error is measured after each epoch, for all members or for each; none where it is not asked for.
     """
 
     loss: Loss
     metric: str
     valid: Sequence[Block]
-    watched: Block | None = None
+    watched: Sequence[Block] = ()
 
     def hooks(self, settings: Training, objective: Objective) -> list[Quiet]:
         """Averaging, evaluation, the best weights, early stopping: in this order."""
@@ -124,7 +124,8 @@ def train_in_turn(
     """What became of each, one after the other; of several one that diverges stops, as in a stack, and the others are trained."""
     done: list[Trained] = []
     for k, member in enumerate(members):
-        own = Judge(judge.loss, judge.metric, judge.valid if len(judge.valid) == 1 else [judge.valid[k]], judge.watched)
+        valid, watched = ([rows[k % len(rows)]] if rows else [] for rows in (judge.valid, judge.watched))
+        own = replace(judge, valid=valid, watched=watched)
         path = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{k}")
         try:
             done.append(train_one(member, objective, source, own, hooks(k), path))
