@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -273,6 +274,33 @@ def test_the_peak_of_memory_grows_with_what_is_held() -> None:
     after = peak_memory_mib()
     assert before is not None and after is not None and held.sum() > 0
     assert after >= 256 and after >= before
+
+
+_FREED = """
+import torch
+from netwright.train.machine import keep_freed_memory
+from pathlib import Path
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+kept = keep_freed_memory()
+before = resident()
+blocks = [torch.ones(2**22) for _ in range(8)]  # 16 MiB each
+del blocks
+print(kept, (resident() - before) // 2**20)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
+@pytest.mark.parametrize(("said", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
+def test_memory_that_a_step_has_freed_is_kept_for_the_next_unless_the_environment_decides(
+    said: dict[str, str], kept: bool
+) -> None:
+    silent = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", _FREED], env={**silent, **said}, capture_output=True, text=True, check=True
+    )
+    does, mib = done.stdout.split()
+    assert (does, int(mib) >= 100) == (str(kept), kept)
 
 
 def test_the_epochs_of_a_run_tell_what_was_measured_and_the_history_does_not(tmp_path: Any) -> None:

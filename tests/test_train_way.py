@@ -59,6 +59,22 @@ def test_more_threads_must_gain_a_quarter(monkeypatch: pytest.MonkeyPatch, two: 
     assert way.reason.startswith("one thread: 10 ms a step" if threads == 1 else "2 threads: 7 ms a step")
 
 
+@pytest.mark.parametrize(("two", "times"), [(11.0, 1), (7.0, 2)])
+def test_ways_that_are_close_are_timed_twice_and_no_others(
+    monkeypatch: pytest.MonkeyPatch, two: float, times: int
+) -> None:
+    seen: list[int] = []
+
+    def timed(way: Way, *rest: Any) -> Way:
+        seen.append(way.threads)
+        return way.model_copy(update={"step_seconds": {1: 10.0, 2: two}[way.threads] / 1000})
+
+    monkeypatch.setattr(module, "_timed", timed)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    choose_way(small_net, OBJECTIVE, CrossEntropy(), rows(), rows(30, seed=1), SETTINGS, 10)
+    assert seen == [1, 2] * times
+
+
 @pytest.mark.parametrize(("agrees", "precision"), [(True, "bfloat16"), (False, "float32")])
 def test_bfloat16_is_taken_where_it_agrees_on_validation_rows(
     monkeypatch: pytest.MonkeyPatch, agrees: bool, precision: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from netwright.core.seed import derive
 from netwright.data.batch import Batch, Source, Streaming, batches
 from netwright.nn.masks import key_at, keyed, keyed_dropouts
+from netwright.nn.peaks import peaks_first
 from netwright.train.checkpoint import load_checkpoint
 from netwright.train.compiled import Compiling
 from netwright.train.diverge import EVERY, NotFinite, Retreat, first_not_finite, stop_diverged
-from netwright.train.machine import device_named
+from netwright.train.machine import device_named, keep_freed_memory
 from netwright.train.objectives import Objective
 from netwright.train.precision import computing
 from netwright.train.schedules import rate_at
@@ -62,7 +64,9 @@ def train(
     Source: Robbins and Monro (1951) for the step, Rumelhart, Hinton and Williams (1986) for the gradient.
     """
     device = device_named(settings.device)
-    if device.type != "cpu":
+    if device.type == "cpu":
+        keep_freed_memory()
+    else:
         net.to(device)
     if settings.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -79,6 +83,7 @@ def train(
     state = State(net, {name: w.optimizer for name, w in players.items()}, settings, steps_per_epoch, seed)
     share = None if len(members) == of_each == 1 else torch.full_like(key, 1 / of_each, dtype=torch.float32)
     rng, retreat = torch.Generator(), Retreat(state)
+    ordered = nullcontext() if isinstance(net, Stack) else peaks_first(net)
 
     def seeded() -> None:
         number = derive(seed, "step", state.step)
@@ -117,7 +122,7 @@ def train(
             weights.step(rate, norms)
             state.add(losses, norms)
 
-    with torch.random.fork_rng(devices=[]), keyed_dropouts(net), released(players.values()):
+    with torch.random.fork_rng(devices=[]), keyed_dropouts(net), ordered, released(players.values()):
         if checkpoint is not None and checkpoint.exists():
             load_checkpoint(checkpoint, state)
         compiling = Compiling(net, objective, players, state)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,6 +17,31 @@ _SIZES = (512, 1024)
 """Rows of the matrices. Small ones suit few threads and little cache, large ones many threads: the faster size counts."""
 _SECONDS = 0.02
 """How long products of each size are repeated; the fastest one was disturbed least."""
+
+
+_KEPT, _MAPPED = 2**30, 2**28
+"""Bytes: what glibc keeps of freed memory instead of giving it back, and from where on a block is the system's own to give."""
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Have the C library keep up to 1 GiB of freed memory for the next step, once in a process; whether it does.
+
+    A training step frees and takes the same blocks as the one before. By default glibc returns large ones to the system, which then
+    fills every page with zeros again: with maps of some megabytes that is a tenth of a step or more. Nothing is changed where
+    the environment says how the library is to be (`MALLOC_..._` or `GLIBC_TUNABLES`), and nothing where it is another library.
+
+    >>> keep_freed_memory() in (True, False)
+    True
+    """
+    said = [
+        name for name in os.environ if name == "GLIBC_TUNABLES" or (name.startswith("MALLOC_") and name.endswith("_"))
+    ]
+    if sys.platform != "linux" or said:
+        return False
+    change = getattr(ctypes.CDLL(None), "mallopt", None)
+    trim, mapped = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    return change is not None and bool(change(trim, _KEPT)) and bool(change(mapped, _MAPPED))
 
 
 def device_named(name: str) -> torch.device:

@@ -31,8 +31,8 @@ STEPS = 8
 """Steps that are timed of each way."""
 ROUNDS = 2
 """Times that each way is timed, in turn: what disturbs one of them does not decide."""
-CLEARLY = 1.5
-"""Of the fastest way's step: a way that takes longer is not timed again."""
+CLEARLY = 1.25
+"""Of the best way's step, both with their handicaps: a way that takes longer is not timed again, nor is the best one without a rival."""
 WORTH_COMPILING = 120.0
 """Seconds that a training must have ahead of it: compiling takes a fourth of them, or more."""
 OVERHEAD = 6e-4
@@ -137,12 +137,19 @@ def _timed_in(
         began = time.perf_counter()
         if timed and began + longest > deadline:
             break
-        if turn and timed[k].step_seconds > CLEARLY * min(way.step_seconds for way in timed.values()):
+        if turn and k not in _rivals(timed):
             continue
         one = _timed(ways[k], make, objective, source, settings, (deadline - began) / (ROUNDS * len(ways) - n))
         longest = max(longest, time.perf_counter() - began)
         timed[k] = min(one, timed.get(k, one), key=lambda way: way.step_seconds)
     return list(timed.values()), len(ways) - len(timed)
+
+
+def _rivals(timed: Mapping[int, Way]) -> list[int]:
+    """The ways that are close to the best one, and it; none where no other is close."""
+    costs = {k: _handicapped(way) for k, way in timed.items()}
+    close = [k for k, cost in costs.items() if cost <= CLEARLY * min(costs.values())]
+    return close if len(close) > 1 else []
 
 
 def _on_device(
