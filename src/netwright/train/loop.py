@@ -178,7 +178,7 @@ def _steps(
         parts = source.batches(seed=members[0].seed, epoch=state.epoch, size=size, first=first * of_each)
     else:
         n = state.steps_per_epoch * of_each * size
-        orders = [m.order(len(source), state.epoch)[:n].view(-1, size) for m in members]
+        orders = [m.order(source, state.epoch)[:n].view(-1, size) for m in members]
         parts = batches(source, torch.cat(orders, 1)[first * of_each :])
     if device.type != "cpu":
         parts = (part.to(device) for part in parts)
