@@ -23,7 +23,7 @@ from netwright.explain.filters import filters
 from netwright.explain.shifts import moved, shifts
 from netwright.model import Model, Subject
 from netwright.nn.convnet import ResidualConvBlock
-from netwright.nn.convstack import ConvStack
+from netwright.nn.convstack import ConvStack, SeriesConvStack
 from netwright.nn.pooling import MinPool, pooling
 from netwright.recipes.convolution import conv, residual_conv_3d
 from netwright.recipes.images import lenet5
@@ -86,6 +86,53 @@ def test_a_stack_without_options_is_the_layers_of_torch_one_after_the_other(dims
     convolve, largest = [(F.conv1d, F.max_pool1d), (F.conv2d, F.max_pool2d), (F.conv3d, F.max_pool3d)][dims - 1]
     maps = largest(convolve(x, layer.weight, layer.bias, padding=1), 2).relu().flatten(2)
     torch.testing.assert_close(net(x), torch.cat([maps.mean(2), maps.amax(2)], 1))
+
+
+IN_TIME: list[dict[str, Any]] = [
+    {},
+    {"pool": "min", "residual": True, "activation": "gelu"},
+    {"pool": "average", "kernel": 5, "norm": False, "activation": "sigmoid"},
+    {"pool": "none", "stride": 2, "activation": "tanh"},
+    {"pool": "average", "dilation": 2, "residual": True},
+    {"kernel": 2, "stride": 3, "dilation": 2},
+]
+
+
+@pytest.mark.parametrize("options", IN_TIME)
+def test_over_series_of_equal_lengths_it_is_the_stack_in_one_dimension(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    plain, net = ConvStack(2, (32,), (4, 6), **options), SeriesConvStack(2, 32, (4, 6), **options)
+    for p, q in zip(plain.parameters(), net.parameters(), strict=True):
+        q.data.copy_(p.data)
+    x = torch.randn(5, 32, 2)
+    x = x[:, : 32 if options.get("kernel", 3) % 2 else 31]
+    if x.shape[1] == 32 and "stride" not in options:  # windows of two end with the series
+        torch.testing.assert_close(net(x, torch.full((5,), 32)), plain(x.transpose(1, 2)))
+    assert net(x, torch.full((5,), x.shape[1])).shape == (5, net.n_out) == (5, 12)
+
+
+@pytest.mark.parametrize("options", IN_TIME)
+@pytest.mark.parametrize("training", [True, False])
+def test_padding_has_no_effect_on_a_stack_over_series(options: dict[str, Any], training: bool) -> None:
+    torch.manual_seed(0)
+    net = SeriesConvStack(2, 40, (4, 6), **options).double().train(training)
+    lengths = torch.tensor([40, 17, 1, 8, 33])
+    x = torch.randn(5, 40, 2, dtype=torch.float64) * (torch.arange(40) < lengths[:, None]).unsqueeze(2)
+    longer = torch.cat([x, torch.zeros(5, 23, 2)], 1)
+    torch.testing.assert_close(net(longer, lengths), net(x, lengths))
+    if not training:  # each row is what it is alone
+        for k, n in enumerate(lengths.tolist()):
+            torch.testing.assert_close(net(x[k : k + 1, :n], lengths[k : k + 1]), net(x, lengths)[k : k + 1])
+
+
+@pytest.mark.parametrize("options", IN_TIME)
+def test_every_parameter_of_a_stack_over_series_learns(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    net = SeriesConvStack(2, 40, (4, 6), dropout=0.1, **options)
+    lengths = torch.tensor([40, 17, 2, 8, 33] * 4)
+    x = torch.randn(20, 40, 2) * (torch.arange(40) < lengths[:, None]).unsqueeze(2)
+    net(x, lengths).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in net.parameters())
 
 
 def test_stride_and_dilation_do_what_they_say() -> None:

@@ -1,8 +1,9 @@
-"""Convolutions one after the other in one, two or three dimensions, every usual part an option."""
+"""Convolutions one after the other in one, two or three dimensions, every usual part an option; over series of unequal lengths, too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,11 @@ from torch import Tensor, nn
 from netwright.core.errors import UsageError
 from netwright.nn.activations import activation as activation_of
 from netwright.nn.convnet import CONVS, DROPOUTS, NORMS, ResidualConvBlock
-from netwright.nn.pooling import Pool, pooling
+from netwright.nn.masked import MaskedNorm, MaskedPool, mask_of
+from netwright.nn.pooling import Pool, halved_in_time, pooling
+from netwright.nn.series import SeriesConv
+
+Size = TypeVar("Size", int, Tensor)
 
 
 class ConvStack(nn.Module):
@@ -58,7 +63,7 @@ class ConvStack(nn.Module):
         stages: list[nn.Module] = []
         for k, width in enumerate(widths):
             conv = CONVS[dims](n_in, width, kernel, stride, padding, dilation, bias=not norm)
-            left = [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in left]
+            left = [_left(side, padding, kernel, stride, dilation) for side in left]
             if min(left) < 1:
                 raise UsageError(f"stage {k + 1} leaves nothing of {' x '.join(map(str, sizes))}: take fewer stages")
             window = [2 if side >= 4 else 1 for side in left]
@@ -81,6 +86,117 @@ class ConvStack(nn.Module):
         """(N, channels, *sizes) -> (N, n_out)."""
         maps = self.stages(x).flatten(2)
         return torch.cat([maps.mean(2), maps.amax(2)], 1)
+
+
+class SeriesConvStack(nn.Module):
+    """The same stages over series, for which what is behind the end of a row has no effect: `ConvStack` in one dimension, with lengths.
+
+    Windows of the pooling begin at the first step of a row, and the last one has one step where the length is odd.
+
+    Shapes: vectors (N, T, channels), lengths (N,) -> (N, n_out), n_out = 2 * widths[-1]. Vectors behind the length of their row
+    are zero.
+
+    Args:
+        n_steps: of the longest series; it decides how often is pooled. The others as of `ConvStack`.
+
+    Raises:
+        UsageError: an unknown option, or nothing is left of the steps.
+
+    >>> net = SeriesConvStack(2, 30, (4, 8), stride=2, pool="min").eval()
+    >>> x = torch.randn(1, 30, 2)
+    >>> longer = torch.cat([x, torch.zeros(1, 9, 2)], 1)
+    >>> bool(torch.allclose(net(x, torch.tensor([30])), net(longer, torch.tensor([30])), atol=1e-6))
+    True
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        n_steps: int,
+        widths: Sequence[int],
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        pool: Pool = "max",
+        norm: bool = True,
+        residual: bool = False,
+        dropout: float = 0.0,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        _check((n_steps,), widths, kernel, stride, dilation)
+        pooling(pool, (2,))  # refuses what is none
+        self.stages, left, n_in = nn.ModuleList(), n_steps, channels
+        for k, width in enumerate(widths):
+            left = _left(left, dilation * (kernel - 1) // 2, kernel, stride, dilation)
+            if left < 1:
+                raise UsageError(f"stage {k + 1} leaves nothing of {n_steps} steps: take fewer stages")
+            halves: Pool = pool if left >= 4 else "none"
+            left = left if halves == "none" else (left + 1) // 2
+            stage = _SeriesStage(n_in, width, kernel, stride, dilation, halves, norm, residual, dropout, activation)
+            self.stages.append(stage)
+            n_in = width
+        self.pool = MaskedPool(n_in, "both")
+        self.n_out = self.pool.n_out
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Vectors (N, T, channels) and lengths (N,) -> (N, n_out)."""
+        x = vectors.transpose(1, 2)
+        for stage in self.stages:
+            x, lengths = stage(x, lengths)
+        pooled: Tensor = self.pool(x, mask_of(lengths, x.shape[2]))
+        return pooled
+
+
+class _SeriesStage(nn.Module):
+    """(N, n_in, T) and lengths -> (N, width, T') and lengths; zero behind the end."""
+
+    def __init__(
+        self,
+        n_in: int,
+        width: int,
+        kernel: int,
+        stride: int,
+        dilation: int,
+        pool: Pool,
+        norm: bool,
+        residual: bool,
+        dropout: float,
+        activation: str,
+    ) -> None:
+        super().__init__()
+        kind, padding = "batch" if norm else "none", dilation * (kernel - 1) // 2
+        self.geometry = padding, kernel, stride, dilation
+        self.conv = nn.Conv1d(n_in, width, kernel, stride, padding, dilation, bias=not norm)
+        self.norm, self.act, self.pool = MaskedNorm(width, kind), activation_of(activation), pool
+        self.dropout = nn.Dropout1d(dropout)
+        self.residual = nn.ModuleList(SeriesConv(width, width, 3, norm=kind, relu=False) for _ in range(2 * residual))
+        self.inner, self.outer = activation_of(activation), activation_of(activation)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps and lengths."""
+        x = self.conv(x)
+        lengths = _left(lengths, *self.geometry).clamp(1, x.shape[2])
+        if self.pool != "none":
+            x = halved_in_time(x, mask_of(lengths, x.shape[2]), self.pool)
+            lengths = (lengths + 1) // 2
+        mask = mask_of(lengths, x.shape[2])
+        x = _zeroed(self.act(self.norm(x, mask)), mask)
+        if self.residual:
+            first, second = self.residual
+            branch = second(self.dropout(_zeroed(self.inner(first(x, mask)), mask)), mask)
+            x = _zeroed(self.outer(x + branch), mask)
+        return self.dropout(x), lengths
+
+
+def _zeroed(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x.masked_fill(~mask, 0.0)
+
+
+def _left(size: Size, padding: int, kernel: int, stride: int, dilation: int) -> Size:
+    """Positions behind a convolution."""
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def _check(sizes: Sequence[int], widths: Sequence[int], kernel: int, stride: int, dilation: int) -> None:

@@ -1,18 +1,18 @@
-"""Templates of convolutional networks: LeNet-5 in both forms, a plain builder for images and volumes, residual nets for volumes."""
+"""Templates of convolutional networks: LeNet-5 in both forms, a plain builder for series, images and volumes, residual nets for volumes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
 from netwright.core.errors import UsageError
-from netwright.core.spec import ImageField, InputSpec, TargetSpec, VolumeField
+from netwright.core.spec import ImageField, InputSpec, SeriesField, TargetSpec, VolumeField
 from netwright.data.fronts import ImageVector, JoinedFront, PixelFront, TableFront, VoxelFront
+from netwright.data.sequences import SequenceVector, SeriesFront
 from netwright.nn.codes import class_codes
-from netwright.nn.convstack import ConvStack
+from netwright.nn.convstack import ConvStack, SeriesConvStack
 from netwright.nn.lenet import LeNet5, LeNet1998
 from netwright.nn.pooling import Pool
 from netwright.recipes.templates import Fronted
@@ -118,11 +118,11 @@ def conv(
     shear: float = 0.0,
     flip: bool = False,
 ) -> nn.Module:
-    """Convolutions one after the other with every usual part as an option, and a linear head; images and volumes.
+    """Convolutions one after the other with every usual part as an option, and a linear head; series, images and volumes.
 
     Args:
         channels: of each stage, such as "32,64,128".
-        kernel, stride, dilation, pool, norm, residual, activation: see `netwright.nn.convstack.ConvStack`.
+        kernel, stride, dilation, pool, norm, residual, activation: see `netwright.nn.convstack.ConvStack`, of series `SeriesConvStack`.
         dropout: rate of whole channels behind each stage, and of features before the head.
         noise, shift, rotate, zoom, shear, flip: as of `lenet5`; of images only, but for the noise.
 
@@ -131,24 +131,31 @@ def conv(
 
     Source: LeCun et al. (1998); Ioffe and Szegedy (2015); He et al. (2016).
     """
-    stack = partial(
-        ConvStack,
-        widths=_widths(channels),
-        kernel=kernel,
-        stride=stride,
-        dilation=dilation,
-        pool=pool,
-        norm=norm,
-        residual=residual,
-        dropout=dropout,
-        activation=activation,
-    )
+    options: dict[str, Any] = {
+        "widths": _widths(channels),
+        "kernel": kernel,
+        "stride": stride,
+        "dilation": dilation,
+        "pool": pool,
+        "norm": norm,
+        "residual": residual,
+        "dropout": dropout,
+        "activation": activation,
+    }
+
+    def stack(field: ImageField | VolumeField) -> ConvStack:
+        return ConvStack(field.channels, field.shape[1:], **options)
+
     changes = {"shift": shift, "rotate": rotate, "zoom": zoom, "shear": shear}
     trunks: list[nn.Module] = [
-        ImageVector(PixelFront(f, noise=noise, flip=flip, **changes), stack(f.channels, f.shape[1:]))
-        for f in spec.images
+        ImageVector(PixelFront(f, noise=noise, flip=flip, **changes), stack(f)) for f in spec.images
     ]
-    trunks += [ImageVector(VoxelFront(f, noise=noise), stack(f.channels, f.shape[1:])) for f in volumes_of(spec)]
+    trunks += [ImageVector(VoxelFront(f, noise=noise), stack(f)) for f in volumes_of(spec)]
+    trunks += [
+        SequenceVector(SeriesFront(f, noise=noise), SeriesConvStack(f.channels, f.n_steps, **options))
+        for f in spec.wholes
+        if isinstance(f, SeriesField)
+    ]
     return _headed(spec, target, n_out, trunks, dropout)
 
 

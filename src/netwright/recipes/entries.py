@@ -122,7 +122,7 @@ TEMPLATES = Gallery(
             "convolutions one after the other with stride, dilation, pooling, norm, residual blocks and dropout as options",
             "LeCun et al. (1998); Ioffe and Szegedy (2015); He et al. (2016)",
             "netwright.recipes.convolution:conv",
-            kinds=("image", "volume"),
+            kinds=("image", "volume", "series"),
         ),
         Entry(
             "residual-conv-3d",
