@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from netwright.core.errors import UsageError
-from netwright.nn.activations import Activation, activation, softmax_jacobian
+from netwright.nn.activations import RISING, Activation, activation, softmax_jacobian
 from netwright.nn.entries import ACTIVATIONS
 
 laws = pytest.mark.parametrize("name", ACTIVATIONS)
@@ -44,6 +44,12 @@ def test_the_derivative_is_that_of_autograd_at_kinks_too(name: str) -> None:
     y = f(x)
     slope = torch.autograd.grad(y.sum(), x)[0] if y.requires_grad else torch.zeros_like(x)
     torch.testing.assert_close(f.derivative(x.detach()), slope, rtol=1e-7, atol=1e-12)
+
+
+@laws
+def test_those_that_nowhere_fall_are_named(name: str) -> None:
+    steps = loaded(name)(X).diff()
+    assert (name in RISING) == (name not in ("step", "sign", "prelu") and bool((steps >= 0).all()))
 
 
 @laws

@@ -89,6 +89,24 @@ class Elementwise(nn.Module):
         return self.name
 
 
+RISING = (
+    *(
+        "identity",
+        "sigmoid",
+        "tanh",
+        "scaled-tanh",
+        "hard-sigmoid",
+        "hard-tanh",
+        "relu",
+        "relu6",
+        "squared-relu",
+        "leaky-relu",
+    ),
+    *("elu", "selu", "celu", "softplus", "log-sigmoid", "softsign"),
+)
+"""Names of those that nowhere fall, so that the largest value behind them comes from the largest before them."""
+
+
 def activation(name: str) -> nn.Module:
     """The layer of a named activation, for a network that is to be trained.
 

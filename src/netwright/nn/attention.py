@@ -119,13 +119,17 @@ class AttentionPooling(nn.Module):
 
     def scores(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Scores (N, T): they sum to 1, and are 0 behind the lengths."""
+        return self._scores(vectors, there_of(lengths, vectors.shape[1]))
+
+    def _scores(self, vectors: Tensor, there: Tensor) -> Tensor:
         affinity = self.affinity(self.query.unsqueeze(0), vectors).squeeze(-2)
-        return attention_scores(affinity, there_of(lengths, vectors.shape[1]))
+        return attention_scores(affinity, there)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """The weighted sums (N, dim)."""
-        vectors = torch.where(there_of(lengths, vectors.shape[1]).unsqueeze(-1), vectors, 0.0)
-        return torch.einsum("nt,ntd->nd", self.scores(vectors, lengths), vectors)
+        there = there_of(lengths, vectors.shape[1])
+        vectors = torch.where(there.unsqueeze(-1), vectors, 0.0)
+        return (self._scores(vectors, there).unsqueeze(1) @ vectors).squeeze(1)
 
 
 class SelfAttention(nn.Module):

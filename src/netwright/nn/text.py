@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netwright.core.spec import PAD
-from netwright.nn.activations import activation
+from netwright.nn.activations import RISING, activation
 from netwright.nn.masked import MaskedNorm, MaskedPool
 
 _PRIME = 1_000_003
@@ -69,6 +69,13 @@ class NgramBag(nn.Module):
         return vectors
 
 
+def _filled(ids: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Which texts have tokens (N, 1), and which places do (N, 1, T); None where all do, which spares the work."""
+    there = (ids != PAD).unsqueeze(1)
+    all_there = not torch.compiler.is_exporting() and bool(there.all())
+    return there.any(2), None if all_there else there
+
+
 class TokenConv(nn.Module):
     """Embeddings of tokens, convolutions of several widths over them, and the maximum over the text of each feature.
 
@@ -112,20 +119,20 @@ class TokenConv(nn.Module):
         self.convs = nn.ModuleList(nn.Conv1d(dim, width, k, padding=k // 2) for k in windows)
         n = width * len(windows)
         self.norm, self.act, self.pool = MaskedNorm(n, norm), activation(act), MaskedPool(n, pool)
+        self.late = pool == "max" and act in RISING
         self.n_out = self.pool.n_out
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids (N, T) -> (N, n_out)."""
         ids = ids.long()
-        there = (ids != PAD).unsqueeze(1)
+        some, there = _filled(ids)
         vectors = self.table(ids)
         if self.training and self.dropout:
             vectors = vectors * (torch.rand(ids.shape, device=ids.device) >= self.dropout).unsqueeze(2)
         vectors = vectors.transpose(1, 2)
         features = self.norm(torch.cat([conv(vectors) for conv in self.convs], 1), there)
-        some = there.any(2, keepdim=True)
-        first = (
-            torch.arange(ids.shape[1], device=ids.device) == 0
-        )  # a text without tokens is pooled over this place, and gives zeros
-        pooled: Tensor = self.pool(self.act(features), there | (first & ~some)) * some.squeeze(2)
-        return pooled
+        if there is not None:  # a text without tokens is pooled over its first place, and gives zeros
+            first = torch.arange(ids.shape[1], device=ids.device) == 0
+            there = there | (first & ~some.unsqueeze(2))
+        pooled: Tensor = self.act(self.pool(features, there)) if self.late else self.pool(self.act(features), there)
+        return pooled * some
