@@ -117,15 +117,9 @@ def test_every_step_and_both_stages_stand_in_the_findings(whole: Result) -> None
     } <= probes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "event, count",
-    [
-        pytest.param("step_start", 3, marks=pytest.mark.slow),
-        ("epoch", 2),
-        pytest.param("epoch", 6, marks=pytest.mark.slow),
-        pytest.param("step_start", 7, marks=pytest.mark.slow),
-        pytest.param("step_start", 9, marks=pytest.mark.slow),
-    ],
+    "event, count", [("step_start", 3), ("epoch", 2), ("epoch", 6), ("step_start", 7), ("step_start", 9)]
 )
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path, table: Path, plan: Path, whole: Result, event: str, count: int
