@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import UsageError
 from netwright.nn.activations import activation
-from netwright.nn.masks import Dropout
+from netwright.nn.masks import Dropout, through
 
 HALVES = ("relu", "relu6", "leaky-relu", "prelu", "gelu", "silu", "hard-swish", "mish")
 """Activations that lose about half of what comes in: their weights start larger by the root of two."""
@@ -84,7 +84,8 @@ class MLP(nn.Module):
         """What the units of each hidden layer give: (N, width) each, from the inputs on."""
         found: list[Tensor] = []
         for layer, skip in zip(self.hidden, self.skips, strict=True):
-            x = x + layer(x) if skip else layer(x)
+            y = through(layer, x)  # type: ignore[arg-type]
+            x = x + y if skip else y
             found.append(x)
         return found
 
