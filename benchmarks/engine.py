@@ -1,4 +1,4 @@
-"""The promises of the engine: its time over that of what people would pick instead, same work, same run, equal final score."""
+"""The promises of the engine: its time over that of what people would pick instead, same work, in turn, equal final score."""
 
 from __future__ import annotations
 
@@ -337,8 +337,9 @@ def _against_a_loop(
     """A network against the loop that most people write."""
     mine = Ours(make, block, SETTINGS.model_copy(update={"epochs": epochs, "batch_size": size}))
     theirs = partial(_plain_loop, make, epochs, size)
-    with ProcessPoolExecutor(1, get_context("spawn"), _given, (block.x["x"], _y(block))) as apart:
-        apart.submit(threads).result()  # it has started
+    arrays = block.x["x"].numpy(), _y(block).numpy()  # tensors would be moved into shared memory
+    with ProcessPoolExecutor(1, get_context("spawn"), _given, arrays) as apart:
+        apart.submit(theirs, 10 * size).result()  # it has started, and is as warm as ours
         chose = mine.choose()
         runs: dict[str, Run] = {"netwright": mine, "a plain torch loop": lambda: apart.submit(theirs).result()}
         found = rows(what, in_turn(runs), {"a plain torch loop": limit})
@@ -356,16 +357,17 @@ _rows: tuple[Tensor, Tensor] | None = None
 """What a process of the plain loop learns from: given once."""
 
 
-def _given(x: Tensor, y: Tensor) -> None:
+def _given(x: np.ndarray, y: np.ndarray) -> None:
     global _rows
-    _rows = x, y
+    _rows = torch.from_numpy(x), torch.from_numpy(y)
 
 
-def _plain_loop(make: Callable[[], nn.Module], epochs: int, size: int) -> float:
-    """The loop of the tutorials on the rows of this process; training accuracy."""
+def _plain_loop(make: Callable[[], nn.Module], epochs: int, size: int, rows: int | None = None) -> float:
+    """The loop of the tutorials on the rows of this process, or the first of them; training accuracy."""
     assert _rows is not None
     torch.manual_seed(0)
-    return peers.torch_loop(make(), *_rows, epochs=epochs, batch_size=size)
+    x, y = (tensor[:rows] for tensor in _rows)
+    return peers.torch_loop(make(), x, y, epochs=epochs, batch_size=size)
 
 
 _START = """

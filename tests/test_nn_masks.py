@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from netwright.nn.masks import key_at, keyed, keyed_dropouts, normal, uniform
+from netwright.nn.masks import Dropout, KeyedDropout, key_at, keyed, keyed_dropouts, normal, through, uniform
 from netwright.nn.unrolled import unrolled
 
 KEY = torch.tensor(1234567)
@@ -106,3 +106,25 @@ def test_a_plain_layer_with_relu_is_unrolled_too() -> None:
     with unrolled(layer):
         outputs, _ = layer(x)
     torch.testing.assert_close(outputs, layer(x)[0])
+
+
+def test_a_dropout_of_rate_0_is_not_called_in_training_but_one_with_a_rate_of_its_own_or_a_hook_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[nn.Module] = []
+    monkeypatch.setattr(KeyedDropout, "forward", lambda self, x: called.append(self) or x)
+    idle, watched, other = Dropout(0.0), Dropout(0.0), Dropout(0.0)
+    watched.register_forward_pre_hook(lambda *_: None)
+    other.register_buffer("rate", torch.tensor(0.5))
+    layers = nn.Sequential(nn.Linear(2, 2), idle, watched, other, Dropout(0.5))
+    with keyed_dropouts(layers):
+        through(layers, torch.ones(1, 2))
+    assert called == [watched, other, layers[4]]
+
+
+@pytest.mark.parametrize("hook", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
+def test_a_sequence_that_is_watched_is_called(hook: str) -> None:
+    layers, seen = nn.Sequential(nn.Linear(2, 2), Dropout(0.0)), []
+    getattr(layers, f"register_{hook}")(lambda *_: seen.append(hook))
+    through(layers, torch.ones(1, 2, requires_grad=True)).sum().backward()
+    assert seen == [hook]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
@@ -11,7 +13,8 @@ from torch import Tensor, nn
 
 from netwright.data.batch import Block
 from netwright.losses.standard import CrossEntropy
-from netwright.nn.peaks import peaks_first
+from netwright.nn import peaks
+from netwright.nn.peaks import normed_peaks, peaks_first
 from netwright.train import loop
 from netwright.train.objectives import Supervised
 from netwright.train.settings import Training
@@ -127,9 +130,43 @@ def test_a_norm_that_would_not_keep_the_order_or_is_another_one_is_left_to_torch
 def test_a_layer_that_is_watched_is_called() -> None:
     net, seen = network(nn.MaxPool2d(2)), []
     net[2].register_forward_hook(lambda *_: seen.append("rectifier"))
+    net[3].register_full_backward_hook(lambda *_: seen.append("maximum"))
     with peaks_first(net):
-        net(images())
-    assert seen == ["rectifier"]
+        net(images()).sum().backward()
+    assert seen == ["rectifier", "maximum"]
+
+
+def test_a_norm_without_a_spread_is_refused_as_torch_refuses_it() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+    with peaks_first(net), pytest.raises(ValueError, match="more than 1 value per channel"):
+        net(torch.ones(1, 1, 3, 3))
+
+
+def test_a_rectifier_in_place_changes_what_it_changes_in_the_sequence() -> None:
+    layers = [nn.Identity(), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+    x, y = images(), images()
+    expected = nn.Sequential(*layers)(x)
+    with peaks_first(net := nn.Sequential(*layers)):
+        assert torch.equal(net(y), expected)
+    assert torch.equal(x, y)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_that_is_made_within_is_a_sequence_as_it_was(copied: Callable[[nn.Module], nn.Module]) -> None:
+    net = network(nn.MaxPool2d(2))
+    with peaks_first(net):
+        other = copied(net)
+    assert type(other) is nn.Sequential
+    assert other.state_dict().keys() == net.state_dict().keys()
+
+
+def test_what_autocast_makes_narrow_goes_through_as_in_the_sequence() -> None:
+    plain = network(nn.MaxPool2d(2)).float()
+    other = copy.deepcopy(plain)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = plain(images().float())
+        with peaks_first(other):
+            assert torch.equal(other(images().float()), expected)
 
 
 def test_the_gradient_of_a_gradient_is_that_of_the_sequence() -> None:
@@ -160,9 +197,11 @@ def test_a_training_ends_where_it_ends_with_the_sequence_as_it_is(monkeypatch: p
     block = Block({"x": images(64)}, torch.arange(64) % 3)
     settings = Training(epochs=3, batch_size=16, warmup=0)
     torch.manual_seed(0)
-    first = Named()
+    first, calls = Named(), []
     second = copy.deepcopy(first)
+    monkeypatch.setattr(peaks, "normed_peaks", lambda *given: calls.append(1) or normed_peaks(*given))
     loop.train(first, Supervised(CrossEntropy()), block, settings, seed=0)
+    assert len(calls) == 3 * 4  # a step of each of three epochs of four
     monkeypatch.setattr(loop, "peaks_first", lambda net: nullcontext())
     loop.train(second, Supervised(CrossEntropy()), block, settings, seed=0)
     torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=1e-7, atol=1e-8)

@@ -10,6 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.func import vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from netwright.core.spec import PAD
 from netwright.data.fronts import TextVector
@@ -156,3 +158,12 @@ def test_it_can_be_exported_with_any_batch_and_any_length(name: str) -> None:
     for rows, n in ((1, 1), (7, 9), (3, 50)):
         ids = torch.randint(0, N_IDS, (rows, n), dtype=torch.int32)
         torch.testing.assert_close(program({"t": ids}), net({"t": ids}))
+
+
+def test_convolutions_over_texts_can_be_traced_whatever_their_padding() -> None:
+    net, ids = TokenConv(N_IDS, 6, width=5).eval(), torch.tensor([[2, 3, 4], [2, 3, 5]])
+    graph = make_fx(net)(ids)
+    for some in (ids, padded([[2], [3, 4]], 3).long()):
+        torch.testing.assert_close(graph(some), net(some))
+    several = torch.stack([ids, padded([[2], [3, 4]], 3).long()])
+    torch.testing.assert_close(vmap(net)(several), torch.stack([net(one) for one in several]))

@@ -298,6 +298,29 @@ def test_memory_that_a_step_has_freed_is_kept_for_the_next() -> None:
     assert kept == "True" and int(mib) >= 100
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
+@pytest.mark.parametrize(
+    ("most", "told"), [(2**30, [(-3, 2**26), (-1, 2**30)]), (2**25, [(-3, 2**26), (-3, 2**25), (-1, 2**30)]), (0, None)]
+)
+def test_an_older_library_is_given_what_it_takes_and_one_that_takes_nothing_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, most: int, told: list[tuple[int, int]] | None
+) -> None:
+    calls: list[tuple[int, int]] = []
+
+    class Library:
+        def mallopt(self, what: int, size: int) -> int:
+            calls.append((what, size))
+            return int(what == -1 or size <= most)
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Library())
+    monkeypatch.setattr(machine, "memory", lambda: 2**36)
+    for name in [*os.environ]:
+        if name.startswith(("MALLOC_", "GLIBC_")):
+            monkeypatch.delenv(name)
+    assert keep_freed_memory.__wrapped__() == (told is not None)
+    assert calls == (told or [(-3, 2**26), (-3, 2**25)])
+
+
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
 def test_the_environment_decides_what_is_kept_of_freed_memory(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "131072")

@@ -75,6 +75,21 @@ def test_ways_that_are_close_are_timed_twice_and_no_others(
     assert seen == [1, 2] * times
 
 
+def test_ways_that_were_close_are_both_timed_twice_whatever_the_second_time_of_the_first_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times, seen = {1: [10.0, 2.0], 2: [8.0, 8.0]}, []
+
+    def timed(way: Way, *rest: Any) -> Way:
+        seen.append(way.threads)
+        return way.model_copy(update={"step_seconds": times[way.threads].pop(0) / 1000})
+
+    monkeypatch.setattr(module, "_timed", timed)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    choose_way(small_net, OBJECTIVE, CrossEntropy(), rows(), rows(30, seed=1), SETTINGS, 10)
+    assert seen == [1, 2, 1, 2]
+
+
 @pytest.mark.parametrize(("agrees", "precision"), [(True, "bfloat16"), (False, "float32")])
 def test_bfloat16_is_taken_where_it_agrees_on_validation_rows(
     monkeypatch: pytest.MonkeyPatch, agrees: bool, precision: str

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from netwright.data.memory import SHARE, memory
+from netwright.data.memory import is_in_file
 
 Inputs = Mapping[str, Tensor]
 """What every network of this package is called with: named tensors whose first dimension counts rows."""
@@ -90,45 +90,36 @@ class Block:
         return Block(x, _moved(self.y, device), _moved(self.weight, device))
 
 
-MIXED = 8
+BLOCK_BYTES = 1 << 20
+"""Of the tensors of a block: one reading of a disk."""
+MIXED = 96
 """Blocks whose rows are permuted together."""
-BLOCK_BYTES = 12 * 2**20
-"""Of the tensors of a block, at most."""
 
 
-def shuffled(source: Source, draws: torch.Generator, rows: int | None = None) -> Tensor:
-    """The rows of a source, or so many of them, in random order; in shuffled blocks where all together do not fit into memory.
+def block_rows(source: Source) -> int:
+    """Rows of a block of neighbours, where rows live in a file (`memory.roomy`) and are better read so; 0 where they are in memory."""
+    if not isinstance(source, Block) or not any(is_in_file(v.data_ptr()) for v in source.x.values()):
+        return 0
+    return max(1, BLOCK_BYTES // sum(v[:1].numel() * v.element_size() for v in source.x.values()))
 
-    Rows that live in a file (`memory.roomy`) are read a block of neighbours at a time: blocks in random order, `MIXED` of them permuted
-    together. Taken at random each row would cost an access to the disk.
 
-    Args:
-        draws: gives the order. rows: how many; None for all.
+def shuffled(n: int, draws: torch.Generator, block: int = 0) -> Tensor:
+    """The numbers of n rows in random order.
 
-    >>> source = Block({"x": torch.zeros(5)})
-    >>> sorted(shuffled(source, torch.Generator()).tolist())
+    With `block` so many neighbours come together: blocks in random order, `MIXED` of them permuted together. Rows in a file that were
+    taken at random would cost an access to the disk each.
+
+    >>> sorted(shuffled(5, torch.Generator(), 2).tolist())
     [0, 1, 2, 3, 4]
     """
-    n, size = len(source) if rows is None else rows, _block_rows(source)
-    if size >= n:
+    if not 0 < block < n:
         return torch.randperm(n, generator=draws)
-    blocks = torch.randperm(-(-n // size), generator=draws)
     pieces = []
-    for some in torch.split(blocks, MIXED):
-        own = (some.unsqueeze(1) * size + torch.arange(size)).flatten()
+    for some in torch.split(torch.randperm(-(-n // block), generator=draws), MIXED):
+        own = (some.unsqueeze(1) * block + torch.arange(block)).flatten()
         own = own[own < n]
         pieces.append(own[torch.randperm(len(own), generator=draws)])
     return torch.cat(pieces)
-
-
-def _block_rows(source: Source) -> int:
-    """Rows of a block: all where they take no more than their share of the memory, else as many as take `BLOCK_BYTES`."""
-    if not isinstance(source, Block):
-        return len(source)
-    row = sum(v[:1].numel() * v.element_size() for v in source.x.values())
-    size = row * len(source)
-    fits = size <= MIXED * BLOCK_BYTES or size <= memory() // SHARE
-    return len(source) if fits else max(1, BLOCK_BYTES // row)
 
 
 AT_ONCE = 1 << 20

@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,23 @@ def roomy(shape: Sequence[int], dtype: Any) -> np.ndarray:
             f"cannot make a temporary file of {in_words(size)} in {folder}: {error.strerror or error}; free some room, "
             "or set TMPDIR to a folder on a larger disk"
         ) from error
-    return np.frombuffer(pages, dtype).reshape(tuple(shape))
+    array = np.frombuffer(pages, dtype).reshape(tuple(shape))
+    _in_files[array.ctypes.data] = size
+    weakref.finalize(pages, _in_files.pop, array.ctypes.data)
+    return array
+
+
+_in_files: dict[int, int] = {}
+"""Address and size of the arrays of `roomy` that live in files."""
+
+
+def is_in_file(address: int) -> bool:
+    """Whether what is at an address of this process is part of an array that `roomy` has put into a file.
+
+    >>> is_in_file(np.zeros(3).ctypes.data)
+    False
+    """
+    return any(begin <= address < begin + size for begin, size in _in_files.items())
 
 
 def _place(size: int) -> str:

@@ -12,14 +12,17 @@ from netwright.core.errors import DataError, UsageError
 from netwright.core.seed import generator
 from netwright.core.spec import InputSpec, TargetSpec
 from netwright.data.ahead import ahead
-from netwright.data.batch import BLOCK_BYTES, MIXED, Batch
+from netwright.data.batch import Batch
 from netwright.data.encode import encode_inputs, encode_target
 from netwright.data.frames import settled
 from netwright.data.parquet import ParquetTable
 from netwright.data.parts import TRAIN, PartRule
 
+MIXED = 8
+"""Blocks whose rows are permuted together."""
 BLOCK_ROWS = 65_536
-"""A block has at most so many rows, and its tensors at most `BLOCK_BYTES`."""
+BLOCK_BYTES = 12 * 2**20
+"""A block has at most so many rows, and its tensors at most so many bytes."""
 _SCAN_ROWS = 1 << 20
 _PROBE_ROWS = 64
 

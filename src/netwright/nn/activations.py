@@ -90,19 +90,22 @@ class Elementwise(nn.Module):
 
 
 RISING = (
-    *(
-        "identity",
-        "sigmoid",
-        "tanh",
-        "scaled-tanh",
-        "hard-sigmoid",
-        "hard-tanh",
-        "relu",
-        "relu6",
-        "squared-relu",
-        "leaky-relu",
-    ),
-    *("elu", "selu", "celu", "softplus", "log-sigmoid", "softsign"),
+    "identity",
+    "sigmoid",
+    "tanh",
+    "scaled-tanh",
+    "hard-sigmoid",
+    "hard-tanh",
+    "relu",
+    "relu6",
+    "squared-relu",
+    "leaky-relu",
+    "elu",
+    "selu",
+    "celu",
+    "softplus",
+    "log-sigmoid",
+    "softsign",
 )
 """Names of those that nowhere fall, so that the largest value behind them comes from the largest before them."""
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from netwright.core.errors import UsageError
 from netwright.nn.activations import activation as activation_of
@@ -126,7 +127,7 @@ class SeriesConvStack(nn.Module):
     ) -> None:
         super().__init__()
         _check((n_steps,), widths, kernel, stride, dilation)
-        pooling(pool, (2,))  # refuses what is none
+        pooling(pool, (2,))  # raises where there is none of that name
         self.stages, left, n_in = nn.ModuleList(), n_steps, channels
         for k, width in enumerate(widths):
             left = _left(left, dilation * (kernel - 1) // 2, kernel, stride, dilation)
@@ -172,11 +173,15 @@ class _SeriesStage(nn.Module):
         self.norm, self.act, self.pool = MaskedNorm(width, kind), activation_of(activation), pool
         self.dropout = nn.Dropout1d(dropout)
         self.residual = nn.ModuleList(SeriesConv(width, width, 3, norm=kind, relu=False) for _ in range(2 * residual))
-        self.inner, self.outer = activation_of(activation), activation_of(activation)
+        self.acts = nn.ModuleList(activation_of(activation) for _ in range(2 * residual))
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Maps and lengths."""
-        x = self.conv(x)
+        padding, kernel, _, dilation = self.geometry
+        missing = (
+            dilation * (kernel - 1) + 1 - 2 * padding - x.shape[2]
+        )  # a window of even size may be longer than all rows
+        x = self.conv(functional.pad(x, (0, missing)) if missing > 0 else x)
         lengths = _left(lengths, *self.geometry).clamp(1, x.shape[2])
         if self.pool != "none":
             x = halved_in_time(x, mask_of(lengths, x.shape[2]), self.pool)
@@ -184,9 +189,9 @@ class _SeriesStage(nn.Module):
         mask = mask_of(lengths, x.shape[2])
         x = _zeroed(self.act(self.norm(x, mask)), mask)
         if self.residual:
-            first, second = self.residual
-            branch = second(self.dropout(_zeroed(self.inner(first(x, mask)), mask)), mask)
-            x = _zeroed(self.outer(x + branch), mask)
+            (first, second), (inner, outer) = self.residual, self.acts
+            branch = second(self.dropout(_zeroed(inner(first(x, mask)), mask)), mask)
+            x = _zeroed(outer(x + branch), mask)
         return self.dropout(x), lengths
 
 

@@ -40,3 +40,14 @@ def at_last(x: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return x[:, -1]
     return x.gather(1, (lengths - 1).view(-1, 1, 1).expand(-1, 1, x.shape[2])).squeeze(1)
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether what is computed must not depend on the values of a tensor: a network is exported, its operations are written down, or
+    it is one of several that are computed at once.
+
+    >>> is_traced(torch.zeros(1))
+    False
+    """
+    proxies = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY)
+    return torch.compiler.is_exporting() or proxies is not None or bool(torch._C._functorch.is_batchedtensor(x))

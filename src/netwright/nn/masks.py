@@ -110,21 +110,6 @@ class Dropout(nn.Dropout):
         return super().forward(input) if self.p and self.training else input
 
 
-def through(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """As `layers(x)`, without a call for the sequence and for dropouts of rate 0, which a small network would feel.
-
-    >>> through(nn.Sequential(nn.ReLU(), Dropout(0.0)), torch.tensor([-1.0, 2.0])).tolist()
-    [0.0, 2.0]
-    """
-    if not layers._forward_hooks:
-        for layer in layers._modules.values():
-            if type(layer) is not Dropout or layer.p or layer._forward_hooks:
-                x = layer(x)
-        return x
-    y: Tensor = layers(x)
-    return y
-
-
 class KeyedDropout(nn.Dropout):
     """x * keep / (1 - p) in training, keep = [uniform >= p]; only within `keyed`.
 
@@ -155,6 +140,32 @@ def _threshold(rate: float | Tensor) -> int | Tensor:
     if isinstance(rate, Tensor):
         return (rate.double() * 2**32 - 2**31).clamp(max=2**31 - 1).to(torch.int32)
     return min(round(rate * 2**32) - 2**31, 2**31 - 1)
+
+
+def through(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """As `layers(x)`, without a call for the sequence and for dropouts of rate 0, which a small network would feel.
+
+    >>> through(nn.Sequential(nn.ReLU(), Dropout(0.0)), torch.tensor([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
+    if is_watched(layers):
+        watched: Tensor = layers(x)
+        return watched
+    for layer in layers:
+        if not _is_idle(layer):
+            x = layer(x)
+    return x
+
+
+def _is_idle(layer: nn.Module) -> bool:
+    """Whether it is a dropout of rate 0 that nobody watches."""
+    known = type(layer) is Dropout or type(layer) is KeyedDropout
+    return known and not layer.p and "rate" not in layer._buffers and not is_watched(layer)
+
+
+def is_watched(layer: nn.Module) -> bool:
+    """Whether hooks are to be called with the layer."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 class KeyedChannelDropout(KeyedDropout):

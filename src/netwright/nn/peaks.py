@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netwright.nn.masks import is_watched
+
 _aten = torch.ops.aten
 
 
@@ -80,8 +82,18 @@ def _windows(pool: nn.MaxPool2d) -> tuple[list[int], list[int], list[int], list[
     return size, stride, padding, dilation, pool.ceil_mode
 
 
+_FRESH = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.Linear)
+"""Layers whose outputs are new tensors, which nobody else holds."""
+
+
 class _Reordered(nn.Sequential):
-    """A sequence in which the maximum of windows is taken before what stands before it, where that gives the same."""
+    """A sequence in which the maximum of windows is taken before what stands before it, where that gives the same.
+
+    Its copies, and what is pickled of it, are sequences as they were.
+    """
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return nn.Sequential, (), self.__dict__
 
     def forward(self, input: Tensor) -> Tensor:
         """As the sequence itself."""
@@ -100,18 +112,15 @@ class _Reordered(nn.Sequential):
 
 
 def _together(layers: Sequence[nn.Module], k: int) -> int:
-    """How many layers from number k on are norm, rectifier and maximum, or the last two: 3, 2 or 1. Watched ones stay apart."""
+    """How many layers from number k on are norm, rectifier and maximum, or the last two: 3, 2 or 1. Watched ones stay apart, and a
+    rectifier that would change what others may hold."""
     for kinds in ((nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d), (nn.ReLU, nn.MaxPool2d)):
         some = layers[k : k + len(kinds)]
-        alike = [type(layer) for layer in some] == list(kinds) and not some[-1].return_indices
-        if alike and not any(_is_watched(layer) for layer in some) and (k or not getattr(some[-2], "inplace", False)):
+        if [type(layer) for layer in some] != list(kinds) or some[-1].return_indices or any(map(is_watched, some)):
+            continue
+        if len(kinds) == 3 or not some[0].inplace or (k and isinstance(layers[k - 1], _FRESH)):
             return len(kinds)
     return 1
-
-
-def _is_watched(layer: nn.Module) -> bool:
-    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return any(hooks)
 
 
 def _stretches(norm: nn.BatchNorm2d, x: Tensor) -> bool:
@@ -122,6 +131,7 @@ def _stretches(norm: nn.BatchNorm2d, x: Tensor) -> bool:
         and norm.momentum is not None
         and x.device.type == "cpu"
         and x.dim() == 4
+        and x.numel() > x.shape[1]
         and x.dtype == norm.weight.dtype
         and bool((norm.weight > 0).all())
     )

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from netwright.core.spec import PAD
 from netwright.nn.activations import RISING, activation
+from netwright.nn.lengths import is_traced
 from netwright.nn.masked import MaskedNorm, MaskedPool
 
 _PRIME = 1_000_003
@@ -72,8 +73,7 @@ class NgramBag(nn.Module):
 def _filled(ids: Tensor) -> tuple[Tensor, Tensor | None]:
     """Which texts have tokens (N, 1), and which places do (N, 1, T); None where all do, which spares the work."""
     there = (ids != PAD).unsqueeze(1)
-    all_there = not torch.compiler.is_exporting() and bool(there.all())
-    return there.any(2), None if all_there else there
+    return there.any(2), None if not is_traced(ids) and bool(there.all()) else there
 
 
 class TokenConv(nn.Module):

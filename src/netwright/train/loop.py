@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.seed import derive
-from netwright.data.batch import Batch, Source, Streaming, batches
+from netwright.data.batch import Batch, Source, Streaming, batches, block_rows
 from netwright.nn.masks import key_at, keyed, keyed_dropouts
 from netwright.nn.peaks import peaks_first
 from netwright.train.checkpoint import load_checkpoint
@@ -42,8 +42,8 @@ def train(
 ) -> State:
     """Train a network, or a stack of them, in place.
 
-    Batch orders depend on (seed, epoch) and masks on (seed, step) alone, so a training that goes on from a checkpoint ends
-    with the same bits as one that was never interrupted, and a member of a stack with what it would have become alone.
+    Batch orders depend on (seed, epoch) and on whether rows live in a file, masks on (seed, step), so a training that goes on from
+    a checkpoint ends with the same bits as one that was never interrupted, and a member of a stack with what it would have become alone.
     A training that diverges goes back to the last good weights with half of its rate, at most twice. A member of a stack does not go
     back, since the others share its steps: it stops, `state.stopped` says at which step and layer, its history ends with the epoch
     before, and the best weights until then are its own; the others go on.
@@ -125,6 +125,7 @@ def train(
     with torch.random.fork_rng(devices=[]), keyed_dropouts(net), ordered, released(players.values()):
         if checkpoint is not None and checkpoint.exists():
             load_checkpoint(checkpoint, state)
+        state.values.setdefault("block_rows", block_rows(source))  # a resume keeps that of the checkpoint
         compiling = Compiling(net, objective, players, state)
         for hook in hooks:
             hook.on_start(state)
@@ -178,7 +179,7 @@ def _steps(
         parts = source.batches(seed=members[0].seed, epoch=state.epoch, size=size, first=first * of_each)
     else:
         n = state.steps_per_epoch * of_each * size
-        orders = [m.order(source, state.epoch)[:n].view(-1, size) for m in members]
+        orders = [m.order(len(source), state.epoch, state.values["block_rows"])[:n].view(-1, size) for m in members]
         parts = batches(source, torch.cat(orders, 1)[first * of_each :])
     if device.type != "cpu":
         parts = (part.to(device) for part in parts)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from netwright.core.errors import SetupError, UsageError
+from netwright.data.memory import memory
 
 _SIZES = (512, 1024)
 """Rows of the matrices. Small ones suit few threads and little cache, large ones many threads: the faster size counts."""
@@ -19,17 +20,21 @@ _SECONDS = 0.02
 """How long products of each size are repeated; the fastest one was disturbed least."""
 
 
-_KEPT, _MAPPED = 2**30, 2**28
-"""Bytes: what glibc keeps of freed memory instead of giving it back, and from where on a block is the system's own to give."""
+_KEPT = 2**30
+"""Bytes of freed memory at the top of the heap that are kept, at most."""
+_MAPPED = (2**26, 2**25)
+"""Bytes of a block from where on the system gives it, and gets it back, on its own; older C libraries take the second one only."""
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Have the C library keep up to 1 GiB of freed memory for the next step, once in a process; whether it does.
+    """Tell the C library, once in a process, to keep freed memory for the next step; whether it took that.
 
     A training step frees and takes the same blocks as the one before. By default glibc returns large ones to the system, which then
-    fills every page with zeros again: with maps of some megabytes that is a tenth of a step or more. Nothing is changed where
-    the environment says how the library is to be (`MALLOC_..._` or `GLIBC_TUNABLES`), and nothing where it is another library.
+    fills every page with zeros again: with maps of some megabytes that is a tenth of a step or more. Here it keeps what is free at
+    the top of its heap, up to 1 GiB or an eighth of the memory, and blocks of less than 64 MiB are of the heap.
+    Nothing is changed where the environment says how the library is to be (`MALLOC_..._` or `GLIBC_TUNABLES`), nor where it is
+    another one.
 
     >>> keep_freed_memory() in (True, False)
     True
@@ -37,11 +42,14 @@ def keep_freed_memory() -> bool:
     said = [
         name for name in os.environ if name == "GLIBC_TUNABLES" or (name.startswith("MALLOC_") and name.endswith("_"))
     ]
-    if sys.platform != "linux" or said:
+    change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" and not said else None
+    if change is None:
         return False
-    change = getattr(ctypes.CDLL(None), "mallopt", None)
-    trim, mapped = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-    return change is not None and bool(change(trim, _KEPT)) and bool(change(mapped, _MAPPED))
+    trim, mapped = (
+        -1,
+        -3,
+    )  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h; the first alone would fix the second at 128 KiB
+    return any(change(mapped, size) for size in _MAPPED) and bool(change(trim, min(_KEPT, memory() // 8)))
 
 
 def device_named(name: str) -> torch.device:

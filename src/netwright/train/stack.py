@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from netwright.core.seed import derive, generator
-from netwright.data.batch import Inputs, Source, shuffled
+from netwright.data.batch import Inputs, shuffled
 from netwright.nn.masks import KeyedDropout, keyed, keyed_dropouts, present_key
 from netwright.nn.unrolled import unrolled
 from netwright.train.graph import traced
@@ -54,10 +54,10 @@ class Member:
     settings: Training
     rows: Tensor | None = None
 
-    def order(self, source: Source, epoch: int) -> Tensor:
-        """Its rows in the order of an epoch, as the same network alone would see them."""
-        own = None if self.rows is None else len(self.rows)
-        order = shuffled(source, generator(self.seed, "order", epoch), own)
+    def order(self, n: int, epoch: int, block: int = 0) -> Tensor:
+        """Its rows among `n` in the order of an epoch, as the same network alone would see them; see `shuffled` for the blocks."""
+        own = n if self.rows is None else len(self.rows)
+        order = shuffled(own, generator(self.seed, "order", epoch), block)
         return order if self.rows is None else self.rows[order]
 
 

@@ -133,15 +133,16 @@ def _timed_in(
     """The ways with the least of their times, and how many there was no time for; the first is always timed."""
     deadline, longest = time.perf_counter() + seconds, 0.0
     timed: dict[int, Way] = {}
-    for n, (turn, k) in enumerate(product(range(ROUNDS), range(len(ways)))):
-        began = time.perf_counter()
-        if timed and began + longest > deadline:
-            break
-        if turn and k not in _rivals(timed):
-            continue
-        one = _timed(ways[k], make, objective, source, settings, (deadline - began) / (ROUNDS * len(ways) - n))
-        longest = max(longest, time.perf_counter() - began)
-        timed[k] = min(one, timed.get(k, one), key=lambda way: way.step_seconds)
+    left, turn = ROUNDS * len(ways), list(range(len(ways)))
+    for _ in range(ROUNDS):
+        for k in turn:
+            began = time.perf_counter()
+            if timed and began + longest > deadline:
+                break
+            one = _timed(ways[k], make, objective, source, settings, (deadline - began) / left)
+            longest, left = max(longest, time.perf_counter() - began), left - 1
+            timed[k] = min(one, timed.get(k, one), key=lambda way: way.step_seconds)
+        turn = _rivals(timed)
     return list(timed.values()), len(ways) - len(timed)
 
 
