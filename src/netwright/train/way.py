@@ -27,12 +27,12 @@ from netwright.train.settings import Training
 
 LEAST_STEPS = 4
 """Steps that are timed even where there is no time."""
-STEPS = 8
-"""Steps that are timed of each way."""
+STEPS = 5
+"""Steps that are timed of each way, the first two of which warm up."""
 ROUNDS = 2
 """Times that each way is timed, in turn: what disturbs one of them does not decide."""
-CLEARLY = 1.25
-"""Of the best way's step, both with their handicaps: a way that takes longer is not timed again, nor is the best one without a rival."""
+CLEARLY = 1.5
+"""Of the fastest way's step: a way that takes longer is not timed again, nor is the fastest one without a rival."""
 WORTH_COMPILING = 120.0
 """Seconds that a training must have ahead of it: compiling takes a fourth of them, or more."""
 OVERHEAD = 6e-4
@@ -147,9 +147,9 @@ def _timed_in(
 
 
 def _rivals(timed: Mapping[int, Way]) -> list[int]:
-    """The ways that are close to the best one, and it; none where no other is close."""
-    costs = {k: _handicapped(way) for k, way in timed.items()}
-    close = [k for k, cost in costs.items() if cost <= CLEARLY * min(costs.values())]
+    """The ways that are close to the fastest one, and it; none where no other is close."""
+    least = min(way.step_seconds for way in timed.values())
+    close = [k for k, way in timed.items() if way.step_seconds <= CLEARLY * least]
     return close if len(close) > 1 else []
 
 
