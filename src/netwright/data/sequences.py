@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from netwright.core.spec import PAD, SeriesField
 from netwright.data.batch import Inputs
-from netwright.nn.lengths import inside
+from netwright.nn.lengths import inside, is_traced
 
 
 def trimmed(lengths: Tensor, n_steps: int) -> int:
-    """How many steps a batch needs; all of them while a network is exported, or is one of several that are computed at once."""
-    if torch.compiler.is_exporting() or torch._C._functorch.is_batchedtensor(lengths):
+    """How many steps a batch needs; all of them where that must not depend on the batch."""
+    if is_traced(lengths):
         return n_steps
     return min(n_steps, int(lengths.amax()))
 

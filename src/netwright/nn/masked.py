@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netwright.core.errors import UsageError, unknown
+from netwright.nn.lengths import is_traced
 
 Norm = Literal["batch", "layer", "none"]
 Pool = Literal["mean", "max", "both"]
@@ -22,7 +23,7 @@ def mask_of(lengths: Tensor, n_steps: int) -> Tensor | None:
     >>> mask_of(torch.tensor([2, 2]), 2) is None, mask_of(torch.tensor([1]), 2).tolist()
     (True, [[[True, False]]])
     """
-    if not torch.compiler.is_exporting() and int(lengths.amin()) >= n_steps:
+    if not is_traced(lengths) and int(lengths.amin()) >= n_steps:
         return None
     return torch.arange(n_steps, device=lengths.device) < lengths.view(-1, 1, 1)
 

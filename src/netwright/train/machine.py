@@ -20,6 +20,8 @@ _SECONDS = 0.02
 """How long products of each size are repeated; the fastest one was disturbed least."""
 
 
+_TRIM, _MAPPED_FROM = -1, -3
+"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h. The first alone would fix the second at 128 KiB."""
 _KEPT = 2**30
 """Bytes of freed memory at the top of the heap that are kept, at most."""
 _MAPPED = (2**26, 2**25)
@@ -45,11 +47,7 @@ def keep_freed_memory() -> bool:
     change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" and not said else None
     if change is None:
         return False
-    trim, mapped = (
-        -1,
-        -3,
-    )  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h; the first alone would fix the second at 128 KiB
-    return any(change(mapped, size) for size in _MAPPED) and bool(change(trim, min(_KEPT, memory() // 8)))
+    return any(change(_MAPPED_FROM, size) for size in _MAPPED) and bool(change(_TRIM, min(_KEPT, memory() // 8)))
 
 
 def device_named(name: str) -> torch.device:
