@@ -49,5 +49,7 @@ def is_traced(x: Tensor) -> bool:
     >>> is_traced(torch.zeros(1))
     False
     """
+    if torch.compiler.is_exporting():  # asked first: the exporter's own interpreter cannot follow the questions below
+        return True
     proxies = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY)
-    return torch.compiler.is_exporting() or proxies is not None or bool(torch._C._functorch.is_batchedtensor(x))
+    return proxies is not None or bool(torch._C._functorch.is_batchedtensor(x))
