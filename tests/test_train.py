@@ -146,6 +146,28 @@ def test_ten_steps_of_an_optimiser_equal_torch_s(name: str) -> None:
         torch.testing.assert_close(layer.weight, reference, rtol=1e-5, atol=1e-6)
 
 
+def test_maps_of_grey_images_have_channels_last_in_training_too() -> None:
+    """The weights of a convolution over one channel are laid out both ways at once; merged, they must not forget that."""
+    layouts: list[bool] = []
+
+    class Watched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(1, 5, 3), nn.Linear(5, 3)
+
+        def forward(self, x: Mapping[str, Tensor]) -> Tensor:
+            maps = self.conv(x["x"])
+            layouts.append(maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous())
+            y: Tensor = self.head(maps.mean((2, 3)))
+            return y
+
+    block = Block({"x": torch.randn(N, 1, 6, 6)}, rows().y)
+    net = Watched()
+    state = train(net, Supervised(CrossEntropy()), block, Training(epochs=2, batch_size=8, channels_last=True), seed=0)
+    strides = net.conv.weight.stride()
+    assert state.step and len(layouts) >= state.step and all(layouts) and strides == (9, 1, 3, 1)
+
+
 def test_only_matrices_of_linear_and_convolutional_maps_decay() -> None:
     net = nn.Sequential(
         nn.Conv1d(1, 2, 3), nn.LayerNorm(2), nn.Linear(2, 2), nn.Embedding(3, 2), nn.Linear(2, 2, bias=False)

@@ -122,8 +122,8 @@ class AttentionPooling(nn.Module):
         return self._scores(vectors, there_of(lengths, vectors.shape[1]))
 
     def _scores(self, vectors: Tensor, there: Tensor) -> Tensor:
-        affinity = self.affinity(self.query.unsqueeze(0), vectors).squeeze(-2)
-        return attention_scores(affinity, there)
+        affinity: Tensor = self.affinity(self.query.unsqueeze(0), vectors).squeeze(-2)
+        return affinity.masked_fill(~there, -torch.inf).softmax(-1)  # of each row at least one place is there
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """The weighted sums (N, dim)."""

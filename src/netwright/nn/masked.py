@@ -51,12 +51,14 @@ class MaskedNorm(nn.Module):
         super().__init__()
         if norm not in NORMS:
             raise UsageError(unknown("norm", norm, NORMS))
-        self.by_row = norm != "batch"
+        self.is_idle, self.by_row = norm == "none", norm == "layer"
         self.norm = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm, "none": nn.Identity}[norm](width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The maps, normed; what is behind the end is of no meaning."""
         y: Tensor
+        if self.is_idle:
+            return x
         if self.by_row:
             y = self.norm(x.movedim(1, -1)).movedim(-1, 1)
             return y

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import UsageError, unknown
 from netwright.nn.masked import MaskedNorm
+from netwright.nn.masks import Dropout
 
 SetPool = Literal["all", "sum", "mean", "max"]
 
@@ -65,7 +66,7 @@ class DeepSet(nn.Module):
         self.pool, self.usual, self.n_out = pool, max(1, usual), width
         n_pooled = width * (3 if pool == "all" else 1)
         # no layer norm here: it would take away how large a sum is
-        self.set = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_pooled, width), nn.ReLU())
+        self.set = nn.Sequential(Dropout(dropout), nn.Linear(n_pooled, width), nn.ReLU())
 
     def _features(self, vectors: Tensor, there: Tensor) -> Tensor:
         """phi of each element (N, M, width)."""

@@ -87,7 +87,7 @@ class Weights:
         for p, weight, gradient in zip(
             small, torch.split(flat.data, sizes, 1), torch.split(flat.grad, sizes, 1), strict=True
         ):
-            p.data, p.grad = weight.view(p.shape), gradient.view(p.shape)
+            p.data, p.grad = _like(p, weight), _like(p, gradient)
         self._flat.append(flat.grad)
         return [flat, *single]
 
@@ -107,7 +107,7 @@ class Weights:
             if p.requires_grad:
                 tensor, begin = tensors[where[p.untyped_storage().data_ptr()]], p.storage_offset()
                 flat = any(p is merged for merged, _ in self._merged)
-                named[name] = tensor[0, begin : begin + p.numel()].view(p.shape) if flat else tensor
+                named[name] = _like(p, tensor[0, begin : begin + p.numel()]) if flat else tensor
         return named
 
     def zero(self) -> None:
@@ -181,6 +181,12 @@ def released(players: Iterable[Weights]) -> Iterator[None]:
     finally:
         for weights in players:
             weights.release()
+
+
+def _like(p: Tensor, numbers: Tensor) -> Tensor:
+    """A view of the numbers in the shape and layout of a dense tensor; `view` forgets that channels are last where there is one."""
+    view = numbers.view(p.shape)
+    return view if view.stride() == p.stride() else numbers.as_strided(p.shape, p.stride())
 
 
 def _column(numbers: Sequence[float], like: Tensor) -> Tensor:
