@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from netwright.core.errors import UsageError
+from netwright.nn.lengths import is_traced
 
 Affinity = Literal["additive", "dot"]
 
@@ -25,6 +26,19 @@ def there_of(lengths: Tensor, n: int) -> Tensor:
     [[1, 0, 0], [1, 1, 1]]
     """
     return torch.arange(n, device=lengths.device) < lengths.clamp(min=1).unsqueeze(-1)
+
+
+def harmless(vectors: Tensor, there: Tensor) -> Tensor:
+    """Vectors (N, T, D) that give 0 times a score of 0: as they are where all numbers are finite, else 0 where nothing is there.
+
+    >>> harmless(torch.tensor([[[2.0], [torch.inf]]]), torch.tensor([[True, False]])).flatten().tolist()
+    [2.0, 0.0]
+    """
+    if not is_traced(vectors) and math.isfinite(
+        vectors.detach().sum().item()
+    ):  # a sum is several times faster than a choice
+        return vectors
+    return torch.where(there.unsqueeze(-1), vectors, 0.0)
 
 
 def attention_scores(affinity: Tensor, there: Tensor | None = None) -> Tensor:
@@ -128,7 +142,7 @@ class AttentionPooling(nn.Module):
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """The weighted sums (N, dim)."""
         there = there_of(lengths, vectors.shape[1])
-        vectors = torch.where(there.unsqueeze(-1), vectors, 0.0)
+        vectors = harmless(vectors, there)
         return (self._scores(vectors, there).unsqueeze(1) @ vectors).squeeze(1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -80,16 +80,19 @@ class MLP(nn.Module):
         nn.init.kaiming_uniform_(self.head.weight, nonlinearity="linear")
         self.head.weight.data.mul_(0.1)
 
-    def units(self, x: Tensor) -> list[Tensor]:
-        """What the units of each hidden layer give: (N, width) each, from the inputs on."""
-        found: list[Tensor] = []
+    def _units(self, x: Tensor) -> Iterator[Tensor]:
         for layer, skip in zip(self.hidden, self.skips, strict=True):
             y = through(layer, x)  # type: ignore[arg-type]
             x = x + y if skip else y
-            found.append(x)
-        return found
+            yield x
+
+    def units(self, x: Tensor) -> list[Tensor]:
+        """What the units of each hidden layer give: (N, width) each, from the inputs on."""
+        return list(self._units(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (N, n_out)."""
-        outputs: Tensor = self.head(self.units(x)[-1] if len(self.hidden) else x)
+        for h in self._units(x):
+            x = h
+        outputs: Tensor = self.head(x)
         return outputs

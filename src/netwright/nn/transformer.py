@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import UsageError
-from netwright.nn.attention import Affinity, AttentionPooling, SelfAttention, there_of
+from netwright.nn.attention import Affinity, AttentionPooling, SelfAttention, harmless, there_of
 
 Pool = Literal["attention", "mean", "cls"]
 Norm = Literal["before", "after"]
@@ -281,8 +281,7 @@ class AttentionTrunk(nn.Module):
         self.n_out = width
 
     def _kept(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        there = there_of(lengths, vectors.shape[1]).unsqueeze(-1)
-        kept: Tensor = self.layers(torch.where(there, vectors, 0.0))
+        kept: Tensor = self.layers(harmless(vectors, there_of(lengths, vectors.shape[1])))
         return kept
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
