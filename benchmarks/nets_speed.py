@@ -349,11 +349,11 @@ def nets_speed(repeats: int = 15) -> Result:
         "nets_speed",
         "Networks of the gallery against torch's own layers",
         out,
-        f"One step forwards and backwards, in turn, who goes first changing, {repeats} times, "
-        f"{torch.get_num_threads()} thread(s); the ratio is the median of those within a turn. Torch's transformer is `nn.TransformerEncoder`; its GRU over unequal lengths reads packed sequences; "
-        "its tree LSTM is the recursion as it is written, node by "
-        "node; its convolutions are pooled where most people pool them, behind norm and activation. Both networks on characters make "
-        "one-hot letters of numbers; ours turns the texts round, too.",
+        f"One step forwards and backwards, in turn, who goes first changing, {repeats} times, {torch.get_num_threads()} thread(s); the "
+        "ratio is the median of those within a turn. Torch's transformer is `nn.TransformerEncoder`; its GRU over unequal lengths reads "
+        "packed sequences; its tree LSTM is the recursion as it is written, node by node; its convolutions are pooled where most people "
+        "pool them, behind norm and activation. Both networks on characters make one-hot letters of numbers; ours turns the texts round, "
+        "too.",
     )
 
 
