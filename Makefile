@@ -14,8 +14,9 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.stamp-run
 DEV := $(VENV)/.stamp-dev
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
-# One thread in each of the two test workers: two workers with two threads each only get in each other's way.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# One thread in each of the two test workers: two workers with two threads each only get in each other's way. Bytecode is kept, since
+# many tests start commands.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: help
 help: ## this list
@@ -69,8 +70,8 @@ bench: $(RUN) ## measure the promises, one dated block each in benchmarks/RESULT
 # --- test -------------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(DEV) ## the fast tests
-	$(PYTEST) -n 2
+test: $(DEV) ## the fast tests; those of a file stay with one worker, so that what they share is made once
+	$(PYTEST) -n 2 --dist loadfile
 
 .PHONY: test-slow
 test-slow: $(DEV) ## the slow tests, and with NETWRIGHT_DATA set those on real data

@@ -48,14 +48,21 @@ EXPECTED_FAILED_CHECKS = {
 }
 
 
-@parametrize_with_checks(
-    [Classifier(epochs=8, **QUICK), Regressor(epochs=25, **QUICK)],
-    expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS,
-)
-def test_scikit_learn_s_own_checks_hold(estimator: Any, check: Any) -> None:
+def run_quietly(check: Any, estimator: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check(estimator)
+
+
+@parametrize_with_checks([Classifier(epochs=8, **QUICK)], expected_failed_checks=lambda e: EXPECTED_FAILED_CHECKS)
+def test_scikit_learn_s_own_checks_hold(estimator: Any, check: Any) -> None:
+    run_quietly(check, estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([Regressor(epochs=25, **QUICK)], expected_failed_checks=lambda e: EXPECTED_FAILED_CHECKS)
+def test_scikit_learn_s_own_checks_of_a_regressor_hold(estimator: Any, check: Any) -> None:
+    run_quietly(check, estimator)
 
 
 # --- how good without tuning ------------------------------------------------------------------------------------------

@@ -183,6 +183,7 @@ def shortened(x: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_forwards_and_backwards_a_network_is_on_one_device_with_the_numbers_of_the_processor(

@@ -158,7 +158,15 @@ def assert_each_as_alone(
             assert ours == pytest.approx(history.history.column(column), rel=5 * rtol)
 
 
-@pytest.mark.parametrize("name", list(NETS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow)
+        if name in ("lstm, both ways", "two plain recurrent layers")
+        else name
+        for name in NETS
+    ],
+)
 def test_after_fifty_steps_each_member_is_what_it_would_be_alone(name: str) -> None:
     make, shape = NETS[name]
     members = [Member(started(make, k), seed=10 + k, settings=FIFTY) for k in range(3)]
@@ -188,7 +196,14 @@ def test_members_of_the_table_recipe_with_noise_and_dropout_are_what_they_would_
     assert_each_as_alone(members, data.block("train"))
 
 
-@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "adafactor"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        name if name in ("sgd", "adam", "adamw", "asgd") else pytest.param(name, marks=pytest.mark.slow)
+        for name in OPTIMIZERS
+        if name != "adafactor"
+    ],
+)
 def test_members_may_have_rates_decays_and_layers_of_their_own(optimizer: str) -> None:
     own: list[dict[str, Any]] = [
         {},

@@ -44,7 +44,9 @@ class Scaled(nn.Module):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "rmsprop"])
+@pytest.mark.parametrize(
+    "optimizer", ["adamw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "rmsprop"))]
+)
 def test_parameters_may_be_single_numbers_and_of_several_types(dtype: torch.dtype, optimizer: str) -> None:
     settings = FIFTY.model_copy(update={"optimizer": optimizer})
     own = [settings, settings.model_copy(update={"learning_rate": 0.005, "weight_decay": 0.0})]
@@ -56,7 +58,9 @@ def test_parameters_may_be_single_numbers_and_of_several_types(dtype: torch.dtyp
 
 
 @pytest.mark.parametrize("rates", [(1e-6, 0.1), (0.1, 1e-6)])
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "plain-sgd"])
+@pytest.mark.parametrize(
+    "optimizer", ["adamw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adam", "plain-sgd"))]
+)
 def test_rates_that_lie_far_apart_cost_no_precision_whichever_comes_first(
     rates: tuple[float, float], optimizer: str
 ) -> None:

@@ -55,6 +55,7 @@ def test_two_networks_of_a_template_are_trained_and_the_first_is_what_it_would_b
     assert net.member_scores_[0, 0] == pytest.approx(alone.member_scores_[0, 0], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
 def test_a_template_is_cross_validated(name: str, kind: str) -> None:
     net = fitted(name, kind, folds=3)

@@ -81,6 +81,7 @@ def finding(result: Result, probe: str) -> Any:
     return next(f for found in result.findings.values() for f in found if f.probe == probe)
 
 
+@pytest.mark.slow
 def test_all_rows_train_the_network_where_that_is_better_on_validation_rows(whole: Result) -> None:
     found = finding(whole, "train-on-all-rows")
     n_train = found.measured["train_rows"]
@@ -95,6 +96,7 @@ def events(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_user_is_told_of_the_sample(whole: Result) -> None:
     told = [e["text"] for e in events(whole.folder) if e["event"] == "warning"]
     assert any(t.startswith("12,000 rows") and "stay on disk" in t and "training rows" in t for t in told)
@@ -128,6 +130,7 @@ def _store_often(self: Any, state: Any) -> None:
         save_checkpoint(self.path, state)
 
 
+@pytest.mark.slow
 def test_the_model_of_a_streamed_run_predicts_rows_of_the_table(folder: Path, whole: Result) -> None:
     frame = ParquetTable(folder).read(0, 500)
     model = Model.load(whole.folder / "model")
@@ -135,6 +138,7 @@ def test_the_model_of_a_streamed_run_predicts_rows_of_the_table(folder: Path, wh
     assert right > 0.85
 
 
+@pytest.mark.slow
 def test_commands_repeat_a_streamed_run_on_the_table_itself(folder: Path, whole: Result) -> None:
     settings = Settings.model_validate(json.loads((whole.folder / "settings.json").read_text()))
     line = commands(whole.folder, settings, None)[0]
