@@ -65,8 +65,8 @@ class _Pair:
         backward: gradient of the outputs, and that -> gradients of the arguments number `learned`.
     """
 
-    forward: fx.GraphModule
-    backward: fx.GraphModule
+    forward: Callable[..., list[Any]]
+    backward: Callable[..., list[Any]]
     learned: tuple[int, ...]
 
 
@@ -99,7 +99,9 @@ def _parted(module: fx.GraphModule, learned: Sequence[int]) -> _Pair:
     kept = [n for n in early if n in needed]
     forward = _graph(module, given, early, [outputs, *kept])
     backward = _graph(module, [tangent, *kept], [n for n in nodes[:-1] if n in late], gradients)
-    return _Pair(forward, backward, tuple(learned))
+    return _Pair(
+        forward.forward, backward.forward, tuple(learned)
+    )  # bound: a call of the module asks for hooks each time
 
 
 def _graph(

@@ -127,8 +127,8 @@ class Weights:
                 t.grad = t.grad.to_dense()
         if self.members == 1:
             return [math.hypot(*(torch.linalg.vector_norm(t.grad).item() for t in self._moved() if t.grad is not None))]
-        each = [  # (K, ..., 1): of a single number there would be no axis left to sum over
-            torch.linalg.vector_norm(t.grad.unsqueeze(-1), dim=tuple(range(1, t.dim() + 1)))
+        each = [
+            torch.linalg.vector_norm(t.grad.reshape(self.members, -1), dim=1)
             for t in self._moved()
             if t.grad is not None
         ]
