@@ -99,9 +99,8 @@ def _parted(module: fx.GraphModule, learned: Sequence[int]) -> _Pair:
     kept = [n for n in early if n in needed]
     forward = _graph(module, given, early, [outputs, *kept])
     backward = _graph(module, [tangent, *kept], [n for n in nodes[:-1] if n in late], gradients)
-    return _Pair(
-        forward.forward, backward.forward, tuple(learned)
-    )  # bound: a call of the module asks for hooks each time
+    # a call of the modules themselves would ask for hooks each time
+    return _Pair(forward.forward, backward.forward, tuple(learned))
 
 
 def _graph(
