@@ -136,7 +136,9 @@ class AttentionPooling(nn.Module):
 
     def _scores(self, vectors: Tensor, there: Tensor) -> Tensor:
         affinity: Tensor = self.affinity(self.query.unsqueeze(0), vectors).squeeze(-2)
-        return affinity.masked_fill(~there, -torch.inf).softmax(-1)  # one place at least is there: zeros need no product
+        return affinity.masked_fill(~there, -torch.inf).softmax(
+            -1
+        )  # one place at least is there: zeros need no product
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """The weighted sums (N, dim)."""
