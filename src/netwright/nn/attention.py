@@ -136,9 +136,8 @@ class AttentionPooling(nn.Module):
 
     def _scores(self, vectors: Tensor, there: Tensor) -> Tensor:
         affinity: Tensor = self.affinity(self.query.unsqueeze(0), vectors).squeeze(-2)
-        return affinity.masked_fill(~there, -torch.inf).softmax(
-            -1
-        )  # one place at least is there: zeros need no product
+        # at least one place of each row is there, so that what is masked has the score 0 by itself
+        return affinity.masked_fill(~there, -torch.inf).softmax(-1)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """The weighted sums (N, dim)."""
